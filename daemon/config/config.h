@@ -1,0 +1,60 @@
+// The configuration (sluice.yaml), validated. A plain value: service.cc passes what is needed to whoever needs it.
+// Format: product documentation, docs/configuration.md. Every default stands here.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policies/rules/facts.h"
+#include "policies/rules/problem.h"
+
+namespace sluice::config {
+
+enum class WhenDown : uint8_t { deny, allow };
+enum class Accelerate : uint8_t { auto_, on, off };
+enum class Durability : uint8_t { strict, relaxed };
+
+// One address or network of a target. `bytes` is in network order; IPv4 uses the first four.
+struct Endpoint {
+  enum class Family : uint8_t { ipv4, ipv6 } family = Family::ipv4;
+  uint8_t bytes[16] = {};
+  uint8_t prefix_bits = 32;
+  uint16_t port = 0;
+  std::string text;  // as written
+};
+
+struct Target {
+  std::string name;
+  std::string protocol;  // "postgres" for now; others are refused as not yet supported
+  std::vector<Endpoint> addresses;
+  policies::Direction direction = policies::Direction::outbound;
+  WhenDown when_down = WhenDown::deny;
+  Accelerate accelerate = Accelerate::auto_;
+  uint64_t statement_bytes_max = 16u << 20;
+};
+
+struct Audit {
+  std::string directory = "/var/lib/sluice/audit";
+  Durability durability = Durability::strict;
+  uint32_t retention_days = 400;
+};
+
+struct Config {
+  std::string file;
+  std::vector<Target> targets;
+  std::string policies_directory;  // empty: masking alone, default allow
+  std::string state_directory = "/var/lib/sluice";
+  Audit audit;
+  std::string control_socket = "/run/sluice/control.sock";
+  std::string bpf_directory = "/sys/fs/bpf/sluice";
+};
+
+inline constexpr const char* kDefaultConfigFile = "/etc/sluice/sluice.yaml";
+
+// Reads and validates. On success every field is usable as it is and `problems` holds at most warnings; otherwise nullopt and
+// `problems` holds every error found. Missing directories are not created here.
+[[nodiscard]] std::optional<Config> load(const std::string& file, policies::Problems& problems);
+
+}  // namespace sluice::config

@@ -1,0 +1,59 @@
+// The way of an event from a worker to the audit writer: a wait-free single-producer, single-consumer ring of preallocated slots.
+// Producer: one worker (or the control thread, which has a ring of its own). Consumer: the audit writer.
+// Nothing is dropped: a full ring makes publish() say so, and the session waits.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "daemon/events/event_builder.h"
+
+namespace sluice::events {
+
+// Whether the log takes events. `failing`: it cannot be written; no command may be forwarded until it recovers.
+enum class LogState : uint8_t { healthy, failing };
+
+// What the writer tells its producers; one per ring.
+class EventRing {
+ public:
+  static constexpr size_t kSlots = 16384;
+  static constexpr size_t kInlineBytes = 240;   // larger events take a heap block
+
+  // `wake_writer` is called by flush() where the writer sleeps; `durable_fd` (eventfd, owned by the producer) is written by the
+  // writer when a sequence that the producer waits for became durable or the state changed.
+  EventRing(int durable_fd);
+  ~EventRing();
+  EventRing(const EventRing&) = delete;
+  EventRing& operator=(const EventRing&) = delete;
+
+  // --- producer ---
+  // Sequence of the event (from 1), or nullopt where the ring is full.
+  [[nodiscard]] std::optional<uint64_t> publish(EncodedEvent&& event);
+  [[nodiscard]] size_t free_slots() const;
+  [[nodiscard]] uint64_t durable() const;       // all sequences up to this one are on disk
+  [[nodiscard]] LogState state() const;
+  // "Tell me through durable_fd when `sequence` is durable": the highest one asked for counts. Also wakes a sleeping writer.
+  void request_durable(uint64_t sequence);
+
+  // --- consumer ---
+  // Up to `max` events in order, moved out. They count as consumed; mark_durable() follows when they are on disk.
+  size_t drain(std::vector<EncodedEvent>& out, size_t max);
+  [[nodiscard]] uint64_t drained() const;
+  void mark_durable(uint64_t sequence);         // signals durable_fd where asked for
+  void set_state(LogState state);               // signals durable_fd on change
+  [[nodiscard]] uint64_t durable_requested() const;
+  // The writer's wake-up (eventfd); set once before producers start.
+  void set_writer_fd(int fd);
+  void set_writer_sleeping(bool sleeping);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice::events

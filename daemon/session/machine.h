@@ -1,0 +1,57 @@
+// A protocol machine: where a protocol meets policy. Events in, actions out; no sockets, clock, threads or log.
+// PostgreSQL is the first; MySQL and HTTP stand behind the same interface, so the pump never changes.
+// Lifetime: one Machine per session, on that session's worker.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "daemon/session/actions.h"
+#include "daemon/session/gate.h"
+#include "policies/cards/card_scanner.h"
+
+namespace sluice::session {
+
+// How far a session has come; the pump chooses its time-outs by it, and a drain ends sessions that are idle.
+enum class Phase : uint8_t { startup, authentication, idle, busy, closing };
+
+// Why the pump could not do what the session needs; the machine tells the client in its own protocol.
+enum class Failure : uint8_t { upstream_unreachable, startup_timeout, log_unavailable, shutdown, killed, out_of_memory };
+
+class Machine {
+ public:
+  virtual ~Machine() = default;
+
+  // Takes bytes of one side, all that are there, those it did not take last time at the front. May overwrite them in place
+  // (masking). Returns how many it took; the rest is presented again with more behind it, or after resume().
+  // Invariant: unless parked, what is left over is smaller than kWindowBytes, so the pump's buffer always has room.
+  [[nodiscard]] virtual size_t on_bytes(Side from, std::span<uint8_t> bytes, Actions& actions) = 0;
+
+  // The peer closed its sending direction.
+  virtual void on_end(Side from, Actions& actions) = 0;
+
+  // True while a submitted command is parked: the pump does not read that side. resume() is called when the gate may have
+  // an answer, then on_bytes(client, leftover) again (also with an empty span).
+  [[nodiscard]] virtual bool parked() const = 0;
+  virtual void resume(Actions& actions) = 0;
+
+  // Tell the client why it ends, in its protocol; closes.
+  virtual void on_failure(Failure failure, std::string_view detail, Actions& actions) = 0;
+
+  [[nodiscard]] virtual Phase phase() const = 0;
+};
+
+// Largest piece that a machine may leave over for the next call (bytes). The pump's read buffer is at least twice as large.
+inline constexpr size_t kWindowBytes = 32 * 1024;
+
+struct MachineLimits {
+  uint64_t statement_bytes_max = 16u << 20;
+};
+
+// Gate and scanner outlive the machine.
+[[nodiscard]] std::unique_ptr<Machine> make_postgres_machine(Gate& gate, policies::CardScanner& scanner, const MachineLimits& limits);
+
+}  // namespace sluice::session

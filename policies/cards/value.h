@@ -1,0 +1,59 @@
+// The seam between whoever has field values (a protocol machine, `sluice mask`, the event builder) and the detector.
+// A value is looked at decoded as its type says, never as raw wire bytes. Work comes in batches: one call for all fields of a read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace sluice::policies {
+
+// How the bytes of a value are to be read. PostgreSQL forms are named as such, because their binary layout is its own.
+enum class ValueType : uint8_t {
+  text,        // characters: text, varchar, bpchar, name, xml, json in text, error fields, SQL text
+  integer,     // text: decimal digits; binary: 2, 4 or 8 bytes, two's complement, big-endian
+  numeric,     // text: decimal; binary: PostgreSQL numeric (base-10000 groups)
+  floating,    // text; binary: IEEE 754, 4 or 8 bytes, big-endian
+  bytea,       // text: `\x` hex or escape form; binary: the bytes
+  json,        // text and binary alike
+  jsonb,       // text; binary: one version byte, then text
+  array,       // text: `{…}`; binary: PostgreSQL array with element type OID
+  opaque,      // anything else: looked at as bytes
+};
+enum class ValueFormat : uint8_t { text, binary };
+
+// Which part of a value these bytes are. A value larger than the window is presented in parts, in order.
+enum class ValuePart : uint8_t { whole, first, middle, last };
+
+// What the detector remembers between the parts of one value. Owned by the caller, zero at the start of each value.
+struct StreamState {
+  uint8_t bytes[16] = {};
+};
+
+struct ValueView {
+  std::span<uint8_t> bytes;
+  ValueType type = ValueType::text;
+  ValueFormat format = ValueFormat::text;
+  ValuePart part = ValuePart::whole;
+  uint16_t column = 0;               // position in the row; for counting findings per column
+  StreamState* stream = nullptr;     // there exactly when part is not `whole`
+};
+
+enum class Brand : uint8_t {
+  visa, mastercard, amex, diners, discover, jcb, unionpay, maestro, mir, rupay, troy, elo, hiper, hipercard, verve, uatp,
+};
+
+enum class FindingKind : uint8_t { pan };
+
+// One piece of card data. Offsets are bytes within the ValueView's bytes.
+struct Finding {
+  uint32_t value = 0;   // index into the batch
+  uint32_t offset = 0;
+  uint32_t length = 0;  // bytes it spans, separators included
+  FindingKind kind = FindingKind::pan;
+  Brand brand = Brand::visa;
+  uint8_t digits = 0;
+  uint16_t column = 0;
+};
+
+}  // namespace sluice::policies

@@ -1,0 +1,34 @@
+// A policy set: all rules of a directory, compiled, immutable. A reload makes a new one and swaps the pointer; sessions evaluate their next
+// command under the new set. Language: docs/policy.md.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policies/rules/decision.h"
+#include "policies/rules/problem.h"
+
+namespace sluice::policies {
+
+class PolicySet {
+ public:
+  virtual ~PolicySet() = default;
+  // Hash of the bytes of all files, hex; stands in every event.
+  [[nodiscard]] virtual const std::string& version() const = 0;
+  [[nodiscard]] virtual size_t rule_count() const = 0;
+};
+
+// No directory, or an empty one: masking alone, default allow.
+[[nodiscard]] std::shared_ptr<const PolicySet> empty_policy_set();
+
+// Loads *.yaml of `directory` in name order. `target_names` for "names that do not exist". Null where there is an error in `problems`.
+[[nodiscard]] std::shared_ptr<const PolicySet> load_policies(const std::string& directory, const std::vector<std::string>& target_names,
+                                                             Problems& problems);
+
+// One text as if it were a file; for tests and `policy` commands.
+[[nodiscard]] std::shared_ptr<const PolicySet> parse_policy(std::string_view text, const std::string& file_name,
+                                                            const std::vector<std::string>& target_names, Problems& problems);
+
+}  // namespace sluice::policies
