@@ -20,7 +20,15 @@ namespace sluice::control {
 inline constexpr uint32_t kOperationWaitMs = 2'000;
 
 enum class DaemonState : uint8_t { starting, running, degraded, draining };
-[[nodiscard]] std::string_view to_string(DaemonState state);
+[[nodiscard]] constexpr std::string_view to_string(DaemonState state) {
+  switch (state) {
+    case DaemonState::starting: return "starting";
+    case DaemonState::running: return "running";
+    case DaemonState::degraded: return "degraded";
+    case DaemonState::draining: return "draining";
+  }
+  return "degraded";
+}
 
 // connects = redirected + refused + exempt + uncovered.
 struct CoverageView {
