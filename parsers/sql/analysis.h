@@ -53,9 +53,14 @@ struct Analysis {
   bool depends_on_settings = true;     // backslash or bytes ≥ 0x80 in an encoding where that matters
   bool copies_in = false;              // COPY … FROM STDIN
   bool copies_out = false;             // COPY … TO STDOUT
+  bool copies_binary = false;          // a COPY with FORMAT binary
+  bool copies_program = false;         // COPY … PROGRAM; also the function "copy_program" ("copy_file" for a server's file)
   std::vector<std::string> prepares;
   std::vector<std::string> executes;
   std::vector<std::string> deallocates;// "*" for ALL, DISCARD ALL
+  std::vector<std::string> declares;   // cursors of DECLARE
+  std::vector<std::string> fetches;    // cursors of FETCH and MOVE; what they read was decided at DECLARE
+  bool only_executes_open = false;     // incomplete, but only because of `executes`: complete once those names are resolved
 };
 
 // Total: never throws, never crashes on any bytes; what it cannot read is unknown, with the reason.
