@@ -38,7 +38,7 @@ ALLOWED = {
     "daemon/approval": {"daemon/base", "daemon/events", "policies/rules"},
     "daemon/session": {"daemon/base", "daemon/io", "daemon/events", "daemon/command", "parsers/base", "parsers/postgres",
                        "parsers/sql", "policies/rules", "policies/cards"},
-    "daemon/control": {"daemon/base", "daemon/events"},
+    "daemon/control": {"daemon/base", "daemon/events", "daemon/audit", "policies/rules"},
     "daemon/console": {"daemon/base", "daemon/events", "daemon/control"},
     "daemon/cli": {"daemon/base", "daemon/control", "daemon/config", "daemon/audit", "daemon/interception",
                    "policies/rules", "policies/cards"},

@@ -1,0 +1,224 @@
+#include "daemon/control/server.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <list>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <boost/beast/core/flat_static_buffer.hpp>
+#include <boost/beast/http.hpp>
+#include <spdlog/spdlog.h>
+
+#include "daemon/control/listen_socket.h"
+#include "daemon/control/peer.h"
+#include "daemon/control/routes.h"
+#include "daemon/control/socket_stream.h"
+#include "daemon/control/views.h"
+
+namespace sluice::control {
+namespace {
+
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+constexpr unsigned kHttpVersion = 11;
+// Between two tries after accept() failed for want of descriptors or memory.
+constexpr int kAcceptRetryMs = 100;
+
+void send_reply(SocketStream& stream, const ServerOptions& options, const ControlReply& reply) {
+  http::response<http::string_body> response(static_cast<http::status>(reply.status), kHttpVersion);
+  response.set(http::field::content_type, reply.lines ? "application/x-ndjson" : "application/json");
+  response.keep_alive(false);
+  response.body() = reply.body;
+  if (!reply.lines) response.body() += '\n';
+  response.prepare_payload();
+  stream.set_timeout(options.write_timeout);
+  error_code ec;
+  http::write(stream, response, ec);  // a client that left before its answer is no news
+}
+
+// Lines as HTTP chunks. A break half-way ends the connection without the last chunk, so the reader knows that it is not whole.
+class ChunkedLines final : public LineSink {
+ public:
+  ChunkedLines(SocketStream& stream, const ServerOptions& options) : stream_(stream), options_(options) {}
+
+  bool line(std::string_view text) override {
+    buffer_.append(text);
+    buffer_.push_back('\n');
+    return buffer_.size() < kStreamChunkBytes || flush();
+  }
+
+  bool flush() override {
+    if (!begin()) return false;
+    if (buffer_.empty()) return true;
+    const bool sent = write(http::make_chunk(boost::asio::buffer(buffer_)));
+    buffer_.clear();
+    return sent;
+  }
+
+  bool pause(std::chrono::milliseconds time) override { return stream_.wait_while_connected(time); }
+
+  void finish() {
+    if (flush()) (void)write(http::make_chunk_last());
+  }
+
+ private:
+  bool begin() {
+    if (begun_) return true;
+    begun_ = true;
+    http::response<http::empty_body> response(http::status::ok, kHttpVersion);
+    response.set(http::field::content_type, "application/x-ndjson");
+    response.keep_alive(false);
+    response.chunked(true);
+    http::response_serializer<http::empty_body> serializer(response);
+    stream_.set_timeout(options_.write_timeout);
+    error_code ec;
+    http::write_header(stream_, serializer, ec);
+    return !ec;
+  }
+
+  template <typename Buffers>
+  bool write(const Buffers& buffers) {
+    stream_.set_timeout(options_.write_timeout);
+    error_code ec;
+    boost::asio::write(stream_, buffers, ec);
+    return !ec;
+  }
+
+  SocketStream& stream_;
+  const ServerOptions& options_;
+  std::string buffer_;
+  bool begun_ = false;
+};
+
+void refuse_request(SocketStream& stream, const ServerOptions& options, unsigned status, std::string_view sentence) {
+  send_reply(stream, options, {status, to_line(Json{{"error", sentence}}), false});
+}
+
+void serve(SocketStream& stream, const ServerOptions& options, Operations& operations) {
+  boost::beast::flat_static_buffer<kRequestHeaderBytesMax> buffer;
+  http::request_parser<http::string_body> parser;
+  parser.header_limit(kRequestHeaderBytesMax);
+  parser.body_limit(kRequestBodyBytesMax);
+  stream.set_timeout(options.request_timeout);
+  error_code ec;
+  http::read(stream, buffer, parser, ec);
+  if (ec == http::error::end_of_stream || ec == boost::asio::error::operation_aborted) return;
+  if (ec == boost::asio::error::timed_out) return refuse_request(stream, options, 408, "the request did not arrive in time");
+  if (ec) return refuse_request(stream, options, 400, "not a request: " + ec.message());
+
+  Result<Caller> caller = identify_peer(stream.fd());
+  if (!caller) return refuse_request(stream, options, 403, "the caller cannot be identified: " + caller.error().message);
+  const auto& message = parser.get();
+  std::optional<RequestTarget> target = parse_request_target({message.target().data(), message.target().size()});
+  if (!target) return refuse_request(stream, options, 400, "the request target cannot be read");
+
+  ControlRequest request;
+  request.method = std::string(message.method_string());
+  request.target = std::move(*target);
+  request.may_change = may_change(*caller);
+  request.caller = std::move(*caller);
+  if (!is_stream(request)) return send_reply(stream, options, answer(request, operations));
+
+  ChunkedLines lines(stream, options);
+  const Result<std::optional<ControlReply>> result = control::stream(request, operations, lines);
+  if (!result) {
+    spdlog::warn("control: a reader's stream of events broke off: {}", result.error().message);
+    return;
+  }
+  if (result->has_value()) return send_reply(stream, options, **result);
+  lines.finish();
+}
+
+class Server final : public ControlServer {
+ public:
+  Server(const ServerOptions& options, Operations& operations, UniqueFd listener, UniqueFd cancel)
+      : options_(options), operations_(operations), listener_(std::move(listener)), cancel_(std::move(cancel)) {
+    acceptor_ = std::thread([this] { accept_loop(); });
+  }
+
+  ~Server() override {
+    const uint64_t one = 1;
+    // An eventfd write of 1 fails only past 2^64 - 2 writes.
+    (void)!::write(cancel_.get(), &one, sizeof one);
+    acceptor_.join();
+    for (Connection& connection : connections_) connection.thread.join();
+    ::unlink(options_.socket_path.c_str());
+  }
+
+ private:
+  struct Connection {
+    std::thread thread;
+    std::atomic<bool> finished = false;
+  };
+
+  void accept_loop() {
+    for (;;) {
+      pollfd polled[2] = {{listener_.get(), POLLIN, 0}, {cancel_.get(), POLLIN, 0}};
+      if (::poll(polled, 2, -1) < 0 && errno != EINTR) {
+        spdlog::error("control: poll: {}; the control socket is no longer served", std::error_code(errno, std::generic_category()).message());
+        return;
+      }
+      if (polled[1].revents != 0) return;
+      UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (client.valid()) {
+        take(std::move(client));
+      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        // The connection stays in the backlog; look again shortly instead of spinning.
+        pollfd cancelled = {cancel_.get(), POLLIN, 0};
+        (void)::poll(&cancelled, 1, kAcceptRetryMs);
+      }
+    }
+  }
+
+  void take(UniqueFd client) {
+    for (auto it = connections_.begin(); it != connections_.end();) {
+      if (!it->finished) {
+        ++it;
+        continue;
+      }
+      it->thread.join();
+      it = connections_.erase(it);
+    }
+    if (connections_.size() >= options_.clients_max) {
+      SocketStream stream(std::move(client), cancel_.get());
+      // The answer fits the socket's empty buffer, so this does not hold up the acceptor.
+      refuse_request(stream, options_, 503, "too many control connections");
+      return;
+    }
+    Connection& connection = connections_.emplace_back();
+    connection.thread = std::thread([this, &connection, socket = std::move(client)]() mutable {
+      {
+        SocketStream stream(std::move(socket), cancel_.get());
+        serve(stream, options_, operations_);
+      }
+      connection.finished = true;
+    });
+  }
+
+  const ServerOptions options_;
+  Operations& operations_;
+  const UniqueFd listener_;
+  const UniqueFd cancel_;
+  std::list<Connection> connections_;  // touched by the acceptor alone, and by the destructor once that has ended
+  std::thread acceptor_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(const ServerOptions& options, Operations& operations) {
+  Result<UniqueFd> listener = listen_unix(options.socket_path);
+  if (!listener) return tl::unexpected<Error>(listener.error());
+  UniqueFd cancel(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!cancel.valid()) return fail_errno("control server: eventfd", errno);
+  return std::make_unique<Server>(options, operations, std::move(*listener), std::move(cancel));
+}
+
+}  // namespace sluice::control
