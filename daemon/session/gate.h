@@ -47,6 +47,9 @@ struct Statement {
 };
 using StatementRef = std::shared_ptr<const Statement>;
 
+// A value of a large Bind that has not arrived yet when the decision is taken: not even its size is known.
+inline constexpr uint64_t kBytesTotalUnknown = UINT64_MAX;
+
 // A bind value or function argument, as sent. Borrowed bytes; may be only the beginning of a large value.
 struct BindValue {
   std::span<const uint8_t> bytes;

@@ -35,6 +35,9 @@ class Machine {
 
   // True while a submitted command is parked: the pump does not read that side. resume() is called when the gate may have
   // an answer, then on_bytes(client, leftover) again (also with an empty span).
+  // A client message may also have to wait for the server's answer to an earlier one. Then parked() is true as well and turns
+  // false within a later on_bytes(server): whenever that happens the pump presents on_bytes(client, leftover) again (also with
+  // an empty span), without resume(). A needless resume() is harmless.
   [[nodiscard]] virtual bool parked() const = 0;
   virtual void resume(Actions& actions) = 0;
 
@@ -49,6 +52,7 @@ inline constexpr size_t kWindowBytes = 32 * 1024;
 
 struct MachineLimits {
   uint64_t statement_bytes_max = 16u << 20;
+  uint64_t stand_in_seed = 0;  // random, fresh per session: names in stand-in statements are derived from it
 };
 
 // Gate and scanner outlive the machine.
