@@ -12,13 +12,22 @@
 
 namespace sluice::policies {
 
+struct Rule;
+
 class PolicySet {
  public:
   virtual ~PolicySet() = default;
   // Hash of the bytes of all files, hex; stands in every event.
   [[nodiscard]] virtual const std::string& version() const = 0;
   [[nodiscard]] virtual size_t rule_count() const = 0;
+  // For policies/ itself: the rules in the order of the files, and what happens where none matches.
+  [[nodiscard]] virtual const std::vector<Rule>& rules() const = 0;
+  [[nodiscard]] virtual Effect default_effect() const = 0;
 };
+
+inline constexpr size_t kPolicyFilesMax = 1'000;
+inline constexpr size_t kPolicyBytesMax = 64u << 20;  // of all files together
+inline constexpr size_t kRulesMax = 20'000;
 
 // No directory, or an empty one: masking alone, default allow.
 [[nodiscard]] std::shared_ptr<const PolicySet> empty_policy_set();
