@@ -38,7 +38,7 @@ struct End {
   bool writable = true;
   bool ended = false;       // read end of file
   bool passed_end = false;  // told the peer
-  std::string pending;      // for this end's socket, which did not take it
+  std::string pending = {}; // for this end's socket, which did not take it
 };
 
 struct Pair {
