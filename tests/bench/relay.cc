@@ -1,194 +1,224 @@
-// A bare TCP relay: what it costs to stand in the way and look at nothing. scripts/bench runs it beside Sluice, so that the price of
-// looking (parsing, masking, deciding, recording) can be told from the price of being there.
-// One epoll loop per thread, a connection stays on its thread, the same read size as the daemon's pump. Not part of the product.
-//
-// usage: sluice_relay LISTEN_PORT TARGET_PORT THREADS      (loopback)
+// A bare TCP relay: the floor that any proxy in user space pays, and what scripts/bench compares with. It reads what is there
+// and writes it to the other side; it looks at nothing. Threads, epoll and buffer sizes are those of the daemon's pump, so that
+// the difference between the two is what inspection costs.
+// Usage: sluice_relay LISTEN_PORT SERVER_PORT (both on 127.0.0.1)
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
+#include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "daemon/base/unique_fd.h"
-
 namespace {
 
-using sluice::UniqueFd;
+constexpr size_t kReadBufferBytes = 128 * 1024;
+constexpr int kEventsMax = 256;
 
-constexpr size_t kBufferBytes = 64 * 1024;
-constexpr int kEventsMax = 64;
+struct Pair;
 
-struct Relayed;
-
-// One of the two sockets of a connection, and what was read from it and is not yet written to the other.
 struct End {
-  Relayed* relayed = nullptr;
-  UniqueFd fd;
-  std::vector<char> pending;   // empty unless the other side is slow
-  size_t written = 0;
-  bool ended = false;          // it sent its FIN
+  Pair* pair = nullptr;
+  End* peer = nullptr;
+  int fd = -1;
+  bool readable = false;
+  bool writable = true;
+  bool ended = false;       // read end of file
+  bool passed_end = false;  // told the peer
+  std::string pending = {}; // for this end's socket, which did not take it
 };
 
-struct Relayed {
-  End ends[2];
-  bool dead = false;
+struct Pair {
+  End client, server;
 };
 
-End& other(End& end) { return &end == &end.relayed->ends[0] ? end.relayed->ends[1] : end.relayed->ends[0]; }
-
-void watch(int epoll, End& end, int operation) {
-  epoll_event event = {};
-  // Read while nothing waits for the other side; wait for room where something waits for this one.
-  event.events = (end.pending.empty() && !end.ended ? EPOLLIN : 0u) | (other(end).pending.empty() ? 0u : EPOLLOUT);
-  event.data.ptr = &end;
-  if (::epoll_ctl(epoll, operation, end.fd.get(), &event) < 0) end.relayed->dead = true;
+void set_no_delay(int fd) {
+  int one = 1;
+  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0) std::perror("TCP_NODELAY");
 }
 
-// Writes what waits; true once all is written.
-bool write_pending(End& from) {
-  while (from.written < from.pending.size()) {
-    const ssize_t put = ::send(other(from).fd.get(), from.pending.data() + from.written, from.pending.size() - from.written, MSG_NOSIGNAL);
-    if (put < 0) {
-      if (errno == EAGAIN || errno == EINTR) return false;
-      from.relayed->dead = true;
-      return false;
+class Relay {
+ public:
+  explicit Relay(uint16_t server_port) : server_port_(server_port) {
+    epoll_ = epoll_create1(EPOLL_CLOEXEC);
+    wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+    epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event);
+  }
+
+  void give(int client_fd) {
+    {
+      std::lock_guard lock(mutex_);
+      arrivals_.push_back(client_fd);
     }
-    from.written += static_cast<size_t>(put);
+    uint64_t one = 1;
+    if (write(wake_, &one, sizeof one) < 0) std::perror("eventfd");
   }
-  from.pending.clear();
-  from.written = 0;
-  return true;
-}
 
-void pass(int epoll, End& from, char* buffer) {
-  const ssize_t got = ::recv(from.fd.get(), buffer, kBufferBytes, 0);
-  if (got < 0) {
-    if (errno != EAGAIN && errno != EINTR) from.relayed->dead = true;
-    return;
+  void run() {
+    epoll_event events[kEventsMax];
+    for (;;) {
+      int count = epoll_wait(epoll_, events, kEventsMax, -1);
+      for (int i = 0; i < count; ++i) {
+        auto* end = static_cast<End*>(events[i].data.ptr);
+        if (end == nullptr) {
+          take_arrivals();
+          continue;
+        }
+        if (end->pair == nullptr) continue;  // closed in this turn
+        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) end->readable = true;
+        if (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) end->writable = true;
+        turn(*end->pair);
+      }
+      closed_.clear();
+    }
   }
-  if (got == 0) {
-    from.ended = true;
-    ::shutdown(other(from).fd.get(), SHUT_WR);
-    if (other(from).ended) from.relayed->dead = true;
-    watch(epoll, from, EPOLL_CTL_MOD);
-    return;
+
+ private:
+  void take_arrivals() {
+    uint64_t count;
+    if (read(wake_, &count, sizeof count) < 0 && errno != EAGAIN) std::perror("eventfd");
+    std::vector<int> arrivals;
+    {
+      std::lock_guard lock(mutex_);
+      arrivals.swap(arrivals_);
+    }
+    for (int fd : arrivals) start(fd);
   }
-  ssize_t put = ::send(other(from).fd.get(), buffer, static_cast<size_t>(got), MSG_NOSIGNAL);
-  if (put < 0) {
-    if (errno != EAGAIN && errno != EINTR) {
-      from.relayed->dead = true;
+
+  void start(int client_fd) {
+    int server_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(server_port_);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (server_fd < 0 || (connect(server_fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno != EINPROGRESS)) {
+      close(client_fd);
+      if (server_fd >= 0) close(server_fd);
       return;
     }
-    put = 0;
+    set_no_delay(client_fd);
+    set_no_delay(server_fd);
+    auto* pair = new Pair;
+    pair->client = {.pair = pair, .peer = &pair->server, .fd = client_fd};
+    pair->server = {.pair = pair, .peer = &pair->client, .fd = server_fd, .writable = false};
+    for (End* end : {&pair->client, &pair->server}) {
+      epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = end}};
+      epoll_ctl(epoll_, EPOLL_CTL_ADD, end->fd, &event);
+    }
   }
-  if (put < got) {
-    from.pending.assign(buffer + put, buffer + got);
-    watch(epoll, from, EPOLL_CTL_MOD);
-    watch(epoll, other(from), EPOLL_CTL_MOD);
+
+  void turn(Pair& pair) {
+    if (!flush(pair.client) || !flush(pair.server) || !pump(pair.client) || !pump(pair.server)) {
+      finish(pair);
+      return;
+    }
+    if (pair.client.passed_end && pair.server.passed_end) finish(pair);
   }
-}
 
-UniqueFd connect_to(uint16_t port) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) return {};
-  return fd;
-}
-
-void prepare(int fd) {
-  const int one = 1;
-  (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-}
-
-void run_loop(uint16_t listen_port, uint16_t target_port) {
-  UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int one = 1;
-  (void)::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  (void)::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(listen_port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 || ::listen(listener.get(), 1024) < 0) {
-    std::perror("sluice_relay: listen");
-    std::exit(1);
-  }
-  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
-  epoll_event accepting = {};
-  accepting.events = EPOLLIN;
-  (void)::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, listener.get(), &accepting);
-
-  std::vector<char> buffer(kBufferBytes);
-  std::vector<std::unique_ptr<Relayed>> dead;
-  epoll_event events[kEventsMax];
-  for (;;) {
-    const int count = ::epoll_wait(epoll.get(), events, kEventsMax, -1);
-    for (int i = 0; i < count; ++i) {
-      if (events[i].data.ptr == nullptr) {
-        UniqueFd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        if (!client.valid()) continue;
-        UniqueFd server = connect_to(target_port);
-        if (!server.valid()) continue;
-        const int flag = 1;
-        (void)::setsockopt(server.get(), IPPROTO_TCP, TCP_NODELAY, &flag, sizeof flag);
-        auto* relayed = new Relayed;  // owned by the loop: deleted below, once it is dead
-        relayed->ends[0].fd = std::move(client);
-        relayed->ends[1].fd = std::move(server);
-        for (End& end : relayed->ends) {
-          end.relayed = relayed;
-          prepare(end.fd.get());
-        }
-        for (End& end : relayed->ends) watch(epoll.get(), end, EPOLL_CTL_ADD);
-        continue;
-      }
-      End& end = *static_cast<End*>(events[i].data.ptr);
-      if (end.relayed->dead) continue;
-      if ((events[i].events & EPOLLOUT) != 0 && write_pending(other(end))) {
-        watch(epoll.get(), end, EPOLL_CTL_MOD);
-        watch(epoll.get(), other(end), EPOLL_CTL_MOD);
-      }
-      if ((events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !end.relayed->dead) pass(epoll.get(), end, buffer.data());
-      if (end.relayed->dead) {
-        for (End& closing : end.relayed->ends) (void)::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, closing.fd.get(), nullptr);
-        dead.emplace_back(end.relayed);
+  // Writes what an end's socket did not take before. False: the pair is over.
+  static bool flush(End& end) {
+    while (!end.pending.empty() && end.writable) {
+      ssize_t n = send(end.fd, end.pending.data(), end.pending.size(), MSG_NOSIGNAL);
+      if (n > 0) {
+        end.pending.erase(0, static_cast<size_t>(n));
+      } else if (errno == EAGAIN) {
+        end.writable = false;
+      } else {
+        return false;
       }
     }
-    dead.clear();  // only here: later events of the same batch may still name them
+    return true;
   }
-}
 
-bool read_number(const char* text, unsigned long max, unsigned long& number) {
-  const char* end = text + std::strlen(text);
-  const auto [at, error] = std::from_chars(text, end, number);
-  return error == std::errc{} && at == end && number >= 1 && number <= max;
-}
+  // Reads from one end, writes to its peer, until a short read or a full peer.
+  bool pump(End& from) {
+    End& to = *from.peer;
+    while (from.readable && to.writable && to.pending.empty() && !from.ended) {
+      ssize_t n = recv(from.fd, buffer_.get(), kReadBufferBytes, 0);
+      if (n < 0) {
+        if (errno != EAGAIN) return false;
+        from.readable = false;
+        break;
+      }
+      if (n == 0) {
+        from.ended = true;
+        break;
+      }
+      if (static_cast<size_t>(n) < kReadBufferBytes) from.readable = false;
+      ssize_t sent = send(to.fd, buffer_.get(), static_cast<size_t>(n), MSG_NOSIGNAL);
+      if (sent < 0) {
+        if (errno != EAGAIN) return false;
+        sent = 0;
+      }
+      if (sent < n) {
+        to.writable = false;
+        to.pending.assign(buffer_.get() + sent, static_cast<size_t>(n - sent));
+      }
+    }
+    if (from.ended && to.pending.empty() && !from.passed_end) {
+      from.passed_end = true;
+      shutdown(to.fd, SHUT_WR);
+    }
+    return true;
+  }
+
+  void finish(Pair& pair) {
+    close(pair.client.fd);
+    close(pair.server.fd);
+    pair.client.pair = pair.server.pair = nullptr;
+    closed_.emplace_back(&pair);  // freed after this turn's events, which may still point here
+  }
+
+  uint16_t server_port_;
+  int epoll_ = -1;
+  int wake_ = -1;
+  std::mutex mutex_;
+  std::vector<int> arrivals_;
+  std::vector<std::unique_ptr<Pair>> closed_;
+  std::unique_ptr<char[]> buffer_ = std::make_unique_for_overwrite<char[]>(kReadBufferBytes);
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  unsigned long listen_port = 0;
-  unsigned long target_port = 0;
-  unsigned long threads = 0;
-  if (argc != 4 || !read_number(argv[1], 65535, listen_port) || !read_number(argv[2], 65535, target_port) || !read_number(argv[3], 256, threads)) {
-    std::fprintf(stderr, "usage: sluice_relay LISTEN_PORT TARGET_PORT THREADS\n");
+  if (argc != 3) {
+    std::fprintf(stderr, "usage: %s LISTEN_PORT SERVER_PORT\n", argv[0]);
     return 2;
   }
-  std::vector<std::thread> loops;
-  for (unsigned long i = 0; i < threads; ++i) {
-    loops.emplace_back([=] { run_loop(static_cast<uint16_t>(listen_port), static_cast<uint16_t>(target_port)); });
+  std::signal(SIGPIPE, SIG_IGN);
+  int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int one = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(std::atoi(argv[1])));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener, SOMAXCONN) != 0) {
+    std::perror("listen");
+    return 1;
   }
-  for (std::thread& loop : loops) loop.join();
-  return 0;
+  std::vector<std::unique_ptr<Relay>> relays;
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < std::thread::hardware_concurrency(); ++i) {
+    relays.push_back(std::make_unique<Relay>(static_cast<uint16_t>(std::atoi(argv[2]))));
+    threads.emplace_back([relay = relays.back().get()] { relay->run(); });
+  }
+  for (size_t next = 0;; ++next) {
+    int fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) relays[next % relays.size()]->give(fd);
+  }
 }
