@@ -1,0 +1,140 @@
+"""Clients notice nothing: without card data every byte from the server is the one it would have sent directly, except BackendKeyData."""
+import struct
+import subprocess
+
+import pgwire
+import pytest
+from database import PG_BIN
+
+LONG = "x" * 100_000
+
+# Each scenario is a list of segments; each segment is sent whole, then the answer is read up to as many ReadyForQuery as it asks for.
+SCENARIOS = {
+    "simple": [pgwire.query("select 1, 'two', null::int, now() < now()"), pgwire.query("select * from plain order by id"), pgwire.query("")],
+    "several statements": [pgwire.query("select 1; select 2; create temp table t(i int); insert into t values (1),(2); select * from t")],
+    "errors": [pgwire.query("select 1/0"), pgwire.query("selec 1"), pgwire.query("select * from nowhere"), pgwire.query("select 1")],
+    "transaction": [pgwire.query("begin"), pgwire.query("select 1/0"), pgwire.query("select 1"), pgwire.query("rollback"), pgwire.query("select 1")],
+    "extended": [pgwire.parse("select $1::int + 1, note from plain where id = $1", "s", [23]) + pgwire.describe(b"S", "s") + pgwire.SYNC,
+                 pgwire.bind(["7"], "s") + pgwire.describe(b"P") + pgwire.execute() + pgwire.SYNC,
+                 pgwire.bind([struct.pack("!i", 7)], "s", formats=[1], result_formats=[1]) + pgwire.execute() + pgwire.SYNC,
+                 pgwire.close(b"S", "s") + pgwire.SYNC],
+    "pipeline": [b"".join(pgwire.parse(f"select {i}") + pgwire.bind() + pgwire.describe(b"P") + pgwire.execute() for i in range(50)) + pgwire.SYNC],
+    "pipeline with an error": [pgwire.parse("select 1") + pgwire.bind() + pgwire.execute() + pgwire.parse("select 1/0") + pgwire.bind()
+                               + pgwire.execute() + pgwire.parse("select 3") + pgwire.bind() + pgwire.execute() + pgwire.SYNC,
+                               pgwire.query("select 4")],
+    "portal in parts": [pgwire.query("begin"), pgwire.parse("select * from plain order by id") + pgwire.bind(portal="p") + pgwire.execute("p", 7)
+                        + pgwire.execute("p", 5) + pgwire.execute("p") + pgwire.close(b"P", "p") + pgwire.SYNC, pgwire.query("commit")],
+    "unknown names": [pgwire.bind(statement="nobody") + pgwire.execute() + pgwire.SYNC, pgwire.execute("nobody") + pgwire.SYNC],
+    "copy out": [pgwire.query("copy plain to stdout"), pgwire.query("copy (select id, note from plain) to stdout with (format csv, header)")],
+    "copy in": [pgwire.query("create temp table c(i int, t text)"), pgwire.query("copy c from stdin") + pgwire.copy_data(b"1\tone\n2\t")
+                + pgwire.copy_data(b"two\n") + pgwire.COPY_DONE, pgwire.query("select * from c order by i"),
+                pgwire.query("copy c from stdin") + pgwire.copy_fail("no more")],
+    "large": [pgwire.query(f"select '{LONG}', repeat('y', 2000000)"), pgwire.parse("select length($1)", types=[25])
+              + pgwire.bind([LONG * 30]) + pgwire.execute() + pgwire.SYNC],
+    "notices": [pgwire.query("do $$ begin raise notice 'hello'; raise warning 'world'; end $$"), pgwire.query("drop table if exists nowhere")],
+    "listen": [pgwire.query("listen here"), pgwire.query("notify here, 'there'"), pgwire.query("select 1")],
+    "sql prepare": [pgwire.query("prepare q as select $1::int"), pgwire.query("execute q(3)"), pgwire.bind(["4"], "q") + pgwire.execute() + pgwire.SYNC,
+                    pgwire.query("deallocate q")],
+    "cursor": [pgwire.query("begin; declare c cursor for select * from plain order by id"), pgwire.query("fetch 3 from c"), pgwire.query("close c; end")],
+    "settings": [pgwire.query("set application_name = 'someone'"), pgwire.query("set client_encoding = 'LATIN1'"), pgwire.query("select 'caf\\351'")],
+    "flush": [pgwire.parse("select 1") + pgwire.FLUSH + pgwire.bind() + pgwire.describe(b"P") + pgwire.execute() + pgwire.SYNC],
+}
+
+
+def count_ready(segment):
+    """How many ReadyForQuery the messages of a segment ask for."""
+    count, position = 0, 0
+    while position < len(segment):
+        count += segment[position:position + 1] in (b"Q", b"S", b"F")
+        position += 1 + struct.unpack("!I", segment[position + 1:position + 5])[0]
+    return count
+
+
+def conversation(port, segments, split=False):
+    """Every message from the server; BackendKeyData (pid and key differ) left out."""
+    messages = []
+    with pgwire.Connection("127.0.0.1", port) as connection:
+        messages += connection.greeting
+        for segment in segments:
+            if split:
+                for position in range(len(segment)):
+                    connection.send(segment[position:position + 1])
+            else:
+                connection.send(segment)
+            for _ in range(count_ready(segment)):
+                messages += connection.until_ready()
+    return [m for m in messages if m[0] != b"K"]
+
+
+def without_pid(messages):
+    """NotificationResponse carries the sender's process id; blank it."""
+    return [(kind, payload[4:] if kind == b"A" else payload) for kind, payload in messages]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_bytes_equal_a_direct_connection(sluice, postgres, name):
+    direct = conversation(postgres.port, SCENARIOS[name])
+    with sluice.steered():
+        through = conversation(postgres.port, SCENARIOS[name])
+    assert without_pid(through) == without_pid(direct)
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "large"])
+def test_byte_by_byte(sluice, postgres, name):
+    direct = conversation(postgres.port, SCENARIOS[name])
+    with sluice.steered():
+        through = conversation(postgres.port, SCENARIOS[name], split=True)
+    assert without_pid(through) == without_pid(direct)
+
+
+@pytest.mark.parametrize("user, password", [("scram_user", "scram-secret"), ("md5_user", "md5-secret"), ("clear_user", "clear-secret")])
+def test_authentication_methods(sluice, postgres, user, password):
+    command = [PG_BIN / "psql", "-X", "-A", "-t", "-h", "127.0.0.1", "-p", postgres.port, "-U", user, "-c", "select current_user", "postgres"]
+    good = sluice.run(command, env={"PGPASSWORD": password})
+    assert good.stdout.strip() == user, good.stderr
+    bad = sluice.run(command, env={"PGPASSWORD": "wrong"})
+    direct = subprocess.run(list(map(str, command)), capture_output=True, text=True, env={"PGPASSWORD": "wrong"}, check=False)
+    assert bad.returncode == direct.returncode == 2 and bad.stderr == direct.stderr
+    event = sluice.wait_event("type=authentication and outcome=failure", lambda e: e["identity"]["claimed"]["user"] == user)
+    assert event["target"] == "cards-db"
+    assert password not in sluice.cli("events", "--json").stdout
+
+
+@pytest.mark.parametrize("request_bytes", [pgwire.SSL_REQUEST, pgwire.GSSENC_REQUEST, pgwire.SSL_REQUEST + b""], ids=["ssl", "gssenc", "ssl again"])
+def test_encryption_requests_are_answered_no(sluice, postgres, request_bytes):
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port, login=False) as connection:
+        connection.send(request_bytes)
+        assert connection.byte() == b"N"
+        connection.send(pgwire.startup())
+        assert connection.until_ready()[-1] == (b"Z", b"I")
+
+
+def test_gssenc_then_ssl_then_start(sluice, postgres):
+    """What libpq does with gssencmode=prefer and sslmode=prefer (way around 15: one must not be taken for the other)."""
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port, login=False) as connection:
+        for request in (pgwire.GSSENC_REQUEST, pgwire.SSL_REQUEST):
+            connection.send(request)
+            assert connection.byte() == b"N"
+        connection.send(pgwire.startup())
+        assert connection.until_ready()[-1] == (b"Z", b"I")
+
+
+@pytest.mark.parametrize("mode", ["true", "database"])
+def test_replication_is_refused(sluice, postgres, mode):
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port, login=False) as connection:
+        connection.send(pgwire.startup(replication=mode))
+        kind, payload = connection.next()
+        assert kind == b"E" and "replication" in pgwire.fields(payload)["M"]
+        with pytest.raises((pgwire.Closed, ConnectionError)):
+            connection.next()
+
+
+def test_cancel_reaches_the_right_server(sluice, postgres):
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as connection:
+        key = next(payload for kind, payload in connection.greeting if kind == b"K")
+        connection.send(pgwire.query("select pg_sleep(30)"))
+        with pgwire.Connection("127.0.0.1", postgres.port, login=False) as other:
+            other.send(pgwire.cancel_request(struct.unpack("!I", key[:4])[0], key[4:]))
+            with pytest.raises((pgwire.Closed, ConnectionError)):
+                other.next()
+        assert pgwire.errors(connection.until_ready())[0]["C"] == "57014"
