@@ -1,5 +1,7 @@
 // The audit log as the rest of the daemon sees it: start it, give it rings, ask how it is. The writer thread is its own.
-// On disk: segments in the directory, docs/log-format.md. Reading: log_reader.h. Proof: verify.h.
+// When writing fails, the writer says `failing` to every ring, keeps all events in the rings, tries again every 250 ms, and once it
+// works writes a control_failure event (cause, duration) before anything else, then what waited, and says `healthy`.
+// On disk: segments in the directory, docs/log-format.md. Reading: event_query.h. Proof: verify.h.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +13,8 @@
 
 namespace sluice::audit {
 
+class FileSystem;
+
 enum class Durability : uint8_t { strict, relaxed };
 
 struct LogOptions {
@@ -18,6 +22,9 @@ struct LogOptions {
   Durability durability = Durability::strict;
   uint64_t segment_bytes = 64u << 20;
   uint32_t flush_interval_ms = 20;   // relaxed: at most this much is lost in a power cut
+  uint32_t commit_interval_us = 500; // strict: shortest time between commits under load
+  std::string host;                  // name of the host, for the record; may be empty
+  FileSystem* file_system = nullptr; // for tests that make writes fail; null: the real one
 };
 
 struct LogStatus {
@@ -25,6 +32,8 @@ struct LogStatus {
   uint64_t events = 0;        // leaves in the log
   uint64_t bytes = 0;
   uint64_t segments = 0;
+  std::string warning;        // what will make it fail soon (no space for the next segment); empty otherwise
+  uint64_t failures = 0;      // times it went from healthy to failing
   std::string failure;        // why it is failing; empty otherwise
   std::string recovered;      // what recovery found at start ("truncated 37 torn bytes"), empty for a clean one
   std::string log_id;

@@ -24,6 +24,7 @@ enum class EventType : uint16_t {
   tamper_warning, control_failure, control_recovery, loss, log_read, protocol_violation, limit_exceeded, session_killed,
   self_finding, log_recovered,
 };
+inline constexpr size_t kEventTypeCount = static_cast<size_t>(EventType::log_recovered) + 1;
 [[nodiscard]] std::string_view to_string(EventType type);
 [[nodiscard]] std::optional<EventType> parse_event_type(std::string_view word);
 
@@ -54,14 +55,37 @@ struct SessionInfo {
 struct StoredText {
   std::string sha256;     // 32 raw bytes
   std::string masked;
+  // Set by the builder once its own scan found nothing in `masked`, so that a text is scanned once and not per event.
+  mutable uint8_t scanned_clean = 0;
 };
 using StoredTextRef = std::shared_ptr<const StoredText>;
 
-// An event ready for the ring: serialised, self-scanned. Small ones need no heap.
+// An event ready for the ring: serialised, self-scanned.
 struct EncodedEvent {
   std::string bytes;      // serialised sluice.events.Event
   StoredTextRef text;     // to be stored before it in the same segment; may be null
+  // For the writer, so that it need not parse what it stores.
+  EventType type = EventType::daemon_started;
+  uint64_t session = 0;   // the session's reference (session_reference()), 0: none
+  bool context = false;   // carries the session's identity and origin: later events of the session may refer to it
 };
+
+// Events that carry their session's identity and origin in full. `authentication` does too, because what the client claims
+// is only known by then; the last such event of a session is its context.
+[[nodiscard]] constexpr bool carries_context(EventType type) {
+  return type == EventType::session_started || type == EventType::authentication;
+}
+
+// A session's id as it stands in its events: the 16 hex digits as a number, or a hash for an id of any other form. Never 0.
+[[nodiscard]] uint64_t session_reference(std::string_view id);
+
+// Limits of one event. What goes beyond is left out and counted in the event (entries_omitted, bytes_omitted). The text of a
+// statement is not part of the event and is stored whole, up to kTextBytesMax.
+inline constexpr size_t kFieldBytesMax = 4096;
+inline constexpr size_t kListEntriesMax = 256;
+inline constexpr size_t kBindValuesMax = 1024;
+inline constexpr size_t kEventBytesMax = size_t{1} << 20;      // list entries are left out beyond this
+inline constexpr size_t kTextBytesMax = (size_t{16} << 20) + 65536;  // the statement limit, with room for masked forms
 
 struct FindingSummary {
   std::string_view kind, brand, where;

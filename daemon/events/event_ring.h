@@ -1,6 +1,8 @@
 // The way of an event from a worker to the audit writer: a wait-free single-producer, single-consumer ring of preallocated slots.
 // Producer: one worker (or the control thread, which has a ring of its own). Consumer: the audit writer.
 // Nothing is dropped: a full ring makes publish() say so, and the session waits.
+// A slot is given back only when the writer releases it, which it does when the event is on disk: the ring is the memory from
+// which events are written once more when a write failed.
 #pragma once
 
 #include <atomic>
@@ -9,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "daemon/events/event_builder.h"
@@ -19,14 +22,24 @@ namespace sluice::events {
 enum class LogState : uint8_t { healthy, failing };
 
 // What the writer tells its producers; one per ring.
+
+// An event as it lies in its slot. Valid until the slot is released.
+struct EventView {
+  std::string_view bytes;
+  const StoredTextRef& text;
+  EventType type;
+  uint64_t session;
+  bool context;
+};
+
 class EventRing {
  public:
   static constexpr size_t kSlots = 16384;
   static constexpr size_t kInlineBytes = 240;   // larger events take a heap block
 
-  // `wake_writer` is called by flush() where the writer sleeps; `durable_fd` (eventfd, owned by the producer) is written by the
-  // writer when a sequence that the producer waits for became durable or the state changed.
-  EventRing(int durable_fd);
+  // `durable_fd` (eventfd, owned by the producer; -1 for none) is written by the writer when durability advances while the
+  // producer waits for it, and when the state changes.
+  explicit EventRing(int durable_fd);
   ~EventRing();
   EventRing(const EventRing&) = delete;
   EventRing& operator=(const EventRing&) = delete;
@@ -41,13 +54,19 @@ class EventRing {
   void request_durable(uint64_t sequence);
 
   // --- consumer ---
-  // Up to `max` events in order, moved out. They count as consumed; mark_durable() follows when they are on disk.
+  // The last sequence published; at() may be called for sequences after released() and up to it.
+  [[nodiscard]] uint64_t published() const;
+  [[nodiscard]] EventView at(uint64_t sequence) const;
+  // Gives back the slots of all sequences up to this one.
+  void release(uint64_t sequence);
+  // Up to `max` events in order, moved out and released. The simple form for tests; the writer uses at() and release().
   size_t drain(std::vector<EncodedEvent>& out, size_t max);
   [[nodiscard]] uint64_t drained() const;
   void mark_durable(uint64_t sequence);         // signals durable_fd where asked for
   void set_state(LogState state);               // signals durable_fd on change
   [[nodiscard]] uint64_t durable_requested() const;
-  // The writer's wake-up (eventfd); set once before producers start.
+  // The writer's wake-up (eventfd); set once before producers start. A sleeping writer is woken by request_durable() and by a
+  // ring that is half full, else by its own timer, so that most events cost no system call.
   void set_writer_fd(int fd);
   void set_writer_sleeping(bool sleeping);
 
