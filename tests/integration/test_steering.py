@@ -1,0 +1,211 @@
+"""Whichever way a process connects to a protected address, it is covered or refused; and it sees the address that it asked for."""
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import threading
+
+import pgwire
+import pytest
+from conftest import target_of
+from database import MASKED, PAN
+
+IPV6_V6ONLY = 26
+SO_BINDTODEVICE = 25
+TCP_FASTOPEN_CONNECT = 30
+IPPROTO_MPTCP = 262
+
+
+def plain(port):
+    return socket.create_connection(("127.0.0.1", port))
+
+
+def ipv6(port):
+    return socket.create_connection(("::1", port))
+
+
+def v6only(port):
+    client = socket.socket(socket.AF_INET6)
+    client.setsockopt(socket.IPPROTO_IPV6, IPV6_V6ONLY, 1)
+    client.connect(("::1", port))
+    return client
+
+
+def v4_mapped(port):
+    client = socket.socket(socket.AF_INET6)
+    client.connect(("::ffff:127.0.0.1", port))
+    return client
+
+
+def any_v4(port):
+    return socket.create_connection(("0.0.0.0", port))
+
+
+def any_v6(port):
+    client = socket.socket(socket.AF_INET6)
+    client.connect(("::", port))
+    return client
+
+
+def bound_v4(port):
+    return socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.5", 0))
+
+
+def bound_v6(port):
+    return socket.create_connection(("::1", port), source_address=("::1", 0))
+
+
+def to_device(port):
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+def non_blocking(port):
+    client = socket.socket()
+    client.setblocking(False)
+    client.connect_ex(("127.0.0.1", port))
+    client.settimeout(10)
+    import select
+    select.select([], [client], [], 10)
+    return client
+
+
+def fast_open(port):
+    client = socket.socket()
+    client.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+def multipath(port):
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+WAYS = [plain, ipv6, v6only, v4_mapped, any_v4, any_v6, bound_v4, bound_v6, to_device, non_blocking, fast_open, multipath]
+
+
+class Adopted(pgwire.Connection):
+    """A raw connection over a socket that is there already."""
+
+    def __init__(self, client):
+        self.socket, self.buffer, self.raw = client, b"", b""
+        self.socket.settimeout(pgwire.TIMEOUT_SECONDS)
+        self.send(pgwire.startup())
+        self.greeting = self.until_ready()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_covered_or_refused(sluice, postgres, way):
+    before = sluice.coverage()
+    with sluice.steered():
+        try:
+            client = way(postgres.port)
+        except OSError as error:
+            assert way in (bound_v6, multipath, any_v6) or "Protocol not available" in str(error), f"{way.__name__} must be covered: {error}"
+            client = None
+    if client is not None:
+        with Adopted(client) as connection:
+            (value,), = pgwire.rows(connection.run("select pan from cards where id = 1"))
+            assert value == MASKED.encode() and PAN.encode() not in connection.raw
+            assert sluice.coverage()["redirected"] > before["redirected"]
+    after = sluice.coverage()
+    assert after["connects"] == sum(after[k] for k in ("redirected", "refused", "exempt", "uncovered"))
+
+
+def test_names_show_the_original(sluice, postgres):
+    for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+        with sluice.steered(), socket.socket(family) as client:
+            client.connect((host, postgres.port))
+            assert client.getpeername()[:2] == (host, postgres.port)
+            assert client.getsockname()[0] == host
+
+
+def test_other_addresses_are_left_alone(sluice):
+    before = sluice.coverage()["connects"]
+    with socket.create_server(("127.0.0.1", 0)) as server, sluice.steered():
+        with socket.create_connection(server.getsockname()) as client:
+            peer, address = server.accept()
+            assert address == client.getsockname()
+            peer.close()
+    assert sluice.coverage()["connects"] == before
+
+
+@pytest.mark.parametrize("when_down, reaches", [("deny", False), ("allow", True)])
+def test_another_network_namespace(postgres, make_daemon, when_down, reaches):
+    """No listener there yet: what when_down says. `allow` then goes to what that namespace has at the address: a server of the test's own."""
+    daemon = make_daemon(targets=[target_of(postgres, when_down=when_down)])
+    script = f"""
+import socket, subprocess
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+server = socket.create_server(("127.0.0.1", {postgres.port}))
+client = socket.socket()
+client.settimeout(5)
+print("connected" if client.connect_ex(("127.0.0.1", {postgres.port})) == 0 else "refused")
+"""
+    run = daemon.run(["unshare", "--net", "/usr/bin/python3", "-c", script])
+    assert run.stdout.strip() == ("connected" if reaches else "refused"), run.stderr
+    assert daemon.coverage()["uncovered" if reaches else "refused"] == 1
+
+
+def test_uninvited_connection_is_reset(sluice, postgres):
+    """Whoever finds the daemon's own listener and connects to it has no note, and is reset."""
+    listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout
+    ports = {line.split()[3].rsplit(":", 1)[1] for line in listening.splitlines() if f"pid={sluice.process.pid}," in line}
+    assert ports, listening
+    for port in ports:
+        with contextlib.suppress(ConnectionRefusedError):
+            with socket.create_connection(("127.64.0.1", int(port)), timeout=5) as client:
+                with contextlib.suppress(BrokenPipeError):
+                    client.sendall(pgwire.startup())
+                    try:
+                        assert client.recv(1) == b""
+                    except ConnectionError:
+                        pass
+
+
+def test_counters_add_up_under_load(postgres, make_daemon):
+    daemon = make_daemon()
+    connects = []
+
+    def many():
+        done = 0
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", postgres.port), timeout=10):
+                done += 1
+        connects.append(done)
+
+    with daemon.steered():
+        threads = [threading.Thread(target=many) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        daemon.kill()
+        daemon.start()
+        for thread in threads:
+            thread.join()
+    coverage = daemon.coverage()
+    assert coverage["connects"] == 400 == sum(coverage[k] for k in ("redirected", "refused", "exempt", "uncovered"))
+    assert coverage["uncovered"] == 0
+
+
+def test_identity_is_the_process_that_connected(sluice, postgres):
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port, application_name="liar") as client:
+        client.run("select 'who am I'")
+    event = sluice.wait_event("type=command_received", lambda e: "who am I" in e["command"]["text"])
+    attested, claimed = event["identity"]["attested"], event["identity"]["claimed"]
+    assert attested["pid"] == os.getpid() and attested["uid"] == os.getuid() and attested["exe"] == os.readlink("/proc/self/exe")
+    assert claimed["user"] == "postgres" and claimed["application"] == "liar" and event["identity"]["verified"] is None
+
+
+def test_unload_removes_everything(postgres, make_daemon):
+    daemon = make_daemon()
+    daemon.stop()
+    links = json.loads(subprocess.run(["bpftool", "-j", "cgroup", "show", str(daemon.cgroup)], capture_output=True, text=True, check=True).stdout or "[]")
+    assert links, "pins keep the programs attached after a stop"
+    assert "uncovered" in daemon.cli("unload").stdout
+    links = json.loads(subprocess.run(["bpftool", "-j", "cgroup", "show", str(daemon.cgroup)], capture_output=True, text=True, check=True).stdout or "[]")
+    assert links == [] and not os.path.exists(daemon.pins)
