@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policies/rules/facts.h"
@@ -49,12 +50,34 @@ struct Config {
   Audit audit;
   std::string control_socket = "/run/sluice/control.sock";
   std::string bpf_directory = "/sys/fs/bpf/sluice";
+  std::string cgroup_path;  // steering is attached here; empty: the cgroup v2 root
 };
 
 inline constexpr const char* kDefaultConfigFile = "/etc/sluice/sluice.yaml";
 
-// Reads and validates. On success every field is usable as it is and `problems` holds at most warnings; otherwise nullopt and
-// `problems` holds every error found. Missing directories are not created here.
+inline constexpr size_t kTargetsMax = 256;
+inline constexpr size_t kAddressesMax = 2'048;  // of all targets together
+inline constexpr size_t kTargetNameBytesMax = 63;
+inline constexpr size_t kPathBytesMax = 1'024;
+inline constexpr size_t kSocketPathBytesMax = 107;  // sockaddr_un::sun_path without its NUL, unix(7)
+inline constexpr uint64_t kStatementBytesLeast = 4u << 10;
+inline constexpr uint64_t kStatementBytesMost = 64u << 20;
+inline constexpr uint64_t kRetentionDaysMost = 36'500;
+
+// Reads and validates. On success every field is usable as it is and `problems` holds at most warnings; otherwise
+// nullopt and `problems` holds every error found. Missing directories are not created here.
 [[nodiscard]] std::optional<Config> load(const std::string& file, policies::Problems& problems);
+// The same of a text, as if it stood in `file`.
+[[nodiscard]] std::optional<Config> parse(std::string_view text, const std::string& file, policies::Problems& problems);
+
+// What could be read where load() gives nullopt: valid says which of the two it is. For `sluice check`, which goes on
+// to the policies.
+struct Reading {
+  Config config;
+  bool valid = false;
+};
+[[nodiscard]] Reading read(const std::string& file, policies::Problems& problems);
+
+[[nodiscard]] std::vector<std::string> target_names(const Config& config);
 
 }  // namespace sluice::config

@@ -9,9 +9,13 @@
 
 namespace sluice::policies {
 
-std::string_view to_string(Effect effect) { return effect == Effect::allow ? "allow" : "block"; }
+std::string_view to_string(Effect effect) {
+  return effect == Effect::allow ? "allow" : "block";
+}
 
-Permit Permit::for_upkeep(Upkeep) { return Permit(true); }
+Permit Permit::for_upkeep(Upkeep) {
+  return Permit(true);
+}
 
 std::vector<Candidate> candidates_for(const PolicySet& set, const Subject& subject) {
   const std::vector<Rule>& rules = set.rules();
@@ -23,7 +27,8 @@ std::vector<Candidate> candidates_for(const PolicySet& set, const Subject& subje
   return candidates;
 }
 
-Verdict Verdict::of(const PolicySet& set, std::span<const Candidate> candidates, const StatementFacts& facts, std::string& error) {
+Verdict Verdict::of(const PolicySet& set, std::span<const Candidate> candidates, const StatementFacts& facts,
+                    std::string& error) {
   StatementMatcher matcher(facts);
   Verdict verdict;
   error = matcher.error();

@@ -8,9 +8,10 @@ namespace {
 
 // In the order of StatementKind.
 constexpr std::array<std::string_view, kStatementKindCount> kStatementWords = {
-    "select", "insert",   "update", "delete",    "merge", "truncate", "copy",    "create", "alter",  "drop",  "grant",
-    "revoke", "call",     "do",     "explain",   "prepare", "execute", "declare", "fetch",  "set",    "show",  "begin",
-    "commit", "rollback", "savepoint", "lock",   "vacuum", "analyze", "comment", "listen", "notify", "other", "unknown",
+    "select",  "insert",  "update", "delete", "merge",  "truncate", "copy",      "create",  "alter",
+    "drop",    "grant",   "revoke", "call",   "do",     "explain",  "prepare",   "execute", "declare",
+    "fetch",   "set",     "show",   "begin",  "commit", "rollback", "savepoint", "lock",    "vacuum",
+    "analyze", "comment", "listen", "notify", "other",  "unknown",
 };
 static_assert(kStatementWords.back() == "unknown");
 

@@ -12,9 +12,39 @@
 namespace sluice::policies {
 
 enum class StatementKind : uint8_t {
-  select, insert, update, delete_, merge, truncate, copy, create, alter, drop, grant, revoke, call, do_, explain, prepare,
-  execute, declare, fetch, set, show, begin, commit, rollback, savepoint, lock, vacuum, analyze, comment, listen, notify,
-  other, unknown,
+  select,
+  insert,
+  update,
+  delete_,
+  merge,
+  truncate,
+  copy,
+  create,
+  alter,
+  drop,
+  grant,
+  revoke,
+  call,
+  do_,
+  explain,
+  prepare,
+  execute,
+  declare,
+  fetch,
+  set,
+  show,
+  begin,
+  commit,
+  rollback,
+  savepoint,
+  lock,
+  vacuum,
+  analyze,
+  comment,
+  listen,
+  notify,
+  other,
+  unknown,
 };
 inline constexpr size_t kStatementKindCount = static_cast<size_t>(StatementKind::unknown) + 1;
 
@@ -24,8 +54,8 @@ inline constexpr size_t kStatementKindCount = static_cast<size_t>(StatementKind:
 
 enum class Access : uint8_t { read, write, read_write };
 
-// A relation as the text names it, folded as the server folds identifiers. An empty schema means unqualified: which schema
-// it is depends on the search_path, so a rule about `public.cards` *may* mean it (three-valued matching).
+// A relation as the text names it, folded as the server folds identifiers. An empty schema means unqualified: which
+// schema it is depends on the search_path, so a rule about `public.cards` *may* mean it (three-valued matching).
 struct Relation {
   std::string schema;
   std::string name;
@@ -42,22 +72,23 @@ struct StatementFacts {
   bool kinds_complete = false;
   bool relations_complete = false;
   bool functions_complete = false;
-  std::string why_unknown;  // for the event and `policy explain`: why something above is incomplete; empty where nothing is
+  std::string
+      why_unknown;  // for the event and `policy explain`: why something above is incomplete; empty where nothing is
 };
 
-// Kernel-attested facts about the process that connected. Empty or -1: could not be resolved, which is never a match for
-// an allow rule.
+// Kernel-attested facts about the process that connected. Empty or -1: could not be resolved, which is never a match
+// for an allow rule.
 struct AttestedIdentity {
   int64_t pid = -1;
   int64_t uid = -1;
   int64_t gid = -1;
   std::string user;
   std::string group;
-  std::string exe;        // path of the executable; empty where it is deleted or could not be read
-  std::string exe_sha256; // lower-case hex; empty where not computed
-  std::string unit;       // systemd unit
-  std::string container;  // container id
-  std::string cgroup;     // path below the cgroup v2 root, "/system.slice/x.service"
+  std::string exe;         // path of the executable; empty where it is deleted or could not be read
+  std::string exe_sha256;  // lower-case hex; empty where not computed
+  std::string unit;        // systemd unit
+  std::string container;   // container id
+  std::string cgroup;      // path below the cgroup v2 root, "/system.slice/x.service"
 };
 
 // What the client says about itself in the protocol.

@@ -22,7 +22,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     for (size_t j = 1; j <= b.size(); ++j) {
       const size_t replace = last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
       row[j] = std::min({last[j] + 1, row[j - 1] + 1, replace});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = std::min(row[j], before_last[j - 2] + 1);
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before_last[j - 2] + 1);
     }
     std::swap(before_last, last);
     std::swap(last, row);
@@ -66,10 +67,14 @@ std::string listed(std::span<const Word> words) {
 
 std::string_view described(const YamlNode& node) {
   switch (node.kind) {
-    case YamlNode::Kind::null: return "empty";
-    case YamlNode::Kind::scalar: return "a single value";
-    case YamlNode::Kind::list: return "a list";
-    case YamlNode::Kind::map: return "a map";
+    case YamlNode::Kind::null:
+      return "empty";
+    case YamlNode::Kind::scalar:
+      return "a single value";
+    case YamlNode::Kind::list:
+      return "a list";
+    case YamlNode::Kind::map:
+      return "a map";
   }
   return "something else";
 }
@@ -103,7 +108,8 @@ bool FieldReader::map(const YamlNode& node, std::string_view what, std::span<con
     const auto known = std::find_if(keys.begin(), keys.end(), [&](const Word& word) { return word.text == key.text; });
     if (known == keys.end()) {
       std::string hint = did_you_mean(key.text, keys);
-      error(key, "unknown key " + shown(key.text) + " in " + std::string(what), hint.empty() ? "keys: " + listed(keys) : hint);
+      error(key, "unknown key " + shown(key.text) + " in " + std::string(what),
+            hint.empty() ? "keys: " + listed(keys) : hint);
     } else if (known->standing == Standing::later) {
       error(key, "not yet supported: " + shown(key.text), "this version would ignore it; take it out");
     }
@@ -118,7 +124,8 @@ const YamlNode* FieldReader::find(const YamlNode& map, std::string_view key) {
   return nullptr;
 }
 
-const YamlNode* FieldReader::require(const YamlNode& map, std::string_view key, std::string_view what, std::string hint) {
+const YamlNode* FieldReader::require(const YamlNode& map, std::string_view key, std::string_view what,
+                                     std::string hint) {
   const YamlNode* found = find(map, key);
   if (found == nullptr) error(map, std::string(what) + " lacks `" + std::string(key) + "`", std::move(hint));
   return found;
@@ -133,10 +140,20 @@ std::optional<std::string> FieldReader::text(const YamlNode& node, std::string_v
     error(node, std::string(what) + " has to have 1 to " + std::to_string(bytes_max) + " bytes");
     return std::nullopt;
   }
+  // Escapes in double quotes can make what the file itself may not hold; these texts reach terminals and clients.
+  const bool control = std::any_of(node.text.begin(), node.text.end(), [](char c) {
+    const auto byte = static_cast<uint8_t>(c);
+    return (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F;
+  });
+  if (control) {
+    error(node, std::string(what) + " has a control character in it");
+    return std::nullopt;
+  }
   return node.text;
 }
 
-std::optional<uint64_t> FieldReader::number(const YamlNode& node, std::string_view what, uint64_t least, uint64_t most) {
+std::optional<uint64_t> FieldReader::number(const YamlNode& node, std::string_view what, uint64_t least,
+                                            uint64_t most) {
   uint64_t value = 0;
   const char* end = node.text.data() + node.text.size();
   const auto [stop, code] = std::from_chars(node.text.data(), end, value);
@@ -148,7 +165,8 @@ std::optional<uint64_t> FieldReader::number(const YamlNode& node, std::string_vi
 
 std::optional<size_t> FieldReader::word(const YamlNode& node, std::string_view what, std::span<const Word> words) {
   if (node.kind != YamlNode::Kind::scalar) {
-    error(node, std::string(what) + " has to be one word, and is " + std::string(described(node)), "one of: " + listed(words));
+    error(node, std::string(what) + " has to be one word, and is " + std::string(described(node)),
+          "one of: " + listed(words));
     return std::nullopt;
   }
   for (size_t i = 0; i < words.size(); ++i) {
@@ -169,7 +187,8 @@ std::vector<const YamlNode*> FieldReader::one_or_more(const YamlNode& node, std:
     return {};
   }
   if (node.items.empty()) {
-    error(node, std::string(what) + " is an empty list, which matches nothing", "take the key out, or name at least one");
+    error(node, std::string(what) + " is an empty list, which matches nothing",
+          "take the key out, or name at least one");
     return {};
   }
   if (node.items.size() > kListItemsMax) {

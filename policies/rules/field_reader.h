@@ -1,6 +1,6 @@
-// Reads the fields of a YAML tree against a list of the keys that there are, and reports what does not fit, each problem with its
-// place and a hint. Used for policy files and for sluice.yaml, so that both complain in the same words.
-// Lifetime: borrows the file name and the problems of its caller. Threading: none.
+// Reads the fields of a YAML tree against a list of the keys that there are, and reports what does not fit, each
+// problem with its place and a hint. Used for policy files and for sluice.yaml, so that both complain in the same
+// words. Lifetime: borrows the file name and the problems of its caller. Threading: none.
 #pragma once
 
 #include <cstdint>
@@ -34,17 +34,20 @@ class FieldReader {
   // Errors reported through this reader so far.
   [[nodiscard]] size_t errors() const { return errors_; }
 
-  // True where `node` is a map; its unknown and not yet supported keys are reported. `what` names it: "target", "`audit`".
+  // True where `node` is a map; its unknown and not yet supported keys are reported. `what` names it: "target",
+  // "`audit`".
   [[nodiscard]] bool map(const YamlNode& node, std::string_view what, std::span<const Word> keys);
   // The value of a key; null where it is not there.
   [[nodiscard]] static const YamlNode* find(const YamlNode& map, std::string_view key);
   // The same, reported as missing where it is not there.
-  [[nodiscard]] const YamlNode* require(const YamlNode& map, std::string_view key, std::string_view what, std::string hint = {});
+  [[nodiscard]] const YamlNode* require(const YamlNode& map, std::string_view key, std::string_view what,
+                                        std::string hint = {});
 
   // A scalar of 1 to bytes_max bytes.
   [[nodiscard]] std::optional<std::string> text(const YamlNode& node, std::string_view what, size_t bytes_max);
   // A decimal number without quotes.
-  [[nodiscard]] std::optional<uint64_t> number(const YamlNode& node, std::string_view what, uint64_t least, uint64_t most);
+  [[nodiscard]] std::optional<uint64_t> number(const YamlNode& node, std::string_view what, uint64_t least,
+                                               uint64_t most);
   // Index of one of `words`.
   [[nodiscard]] std::optional<size_t> word(const YamlNode& node, std::string_view what, std::span<const Word> words);
   // A scalar, or a list of at least one scalar: its scalars. Empty after an error.

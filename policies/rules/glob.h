@@ -1,7 +1,6 @@
-// Name patterns of the policy language: `*` is any run of characters (also `/` and `.`), `?` one byte, everything else itself,
-// compared byte for byte.
-// Lifetime: a Glob owns its pattern. Threading: immutable. Limits: kPatternBytesMax; matching needs no memory and
-// at most pattern × text steps.
+// Name patterns of the policy language: `*` is any run of characters (also `/` and `.`), `?` one byte, everything else
+// itself, compared byte for byte. Lifetime: a Glob owns its pattern. Threading: immutable. Limits: kPatternBytesMax;
+// matching needs no memory and at most pattern × text steps.
 #pragma once
 
 #include <cstdint>

@@ -44,13 +44,15 @@ class LoadedPolicySet final : public PolicySet {
   std::string version_;
 };
 
-// SHA-256 over, for each file in name order: length of the name (8 bytes, little endian), name, length of the text, text.
+// SHA-256 over, for each file in name order: length of the name (8 bytes, little endian), name, length of the text,
+// text.
 std::string hash_of(const std::vector<SourceFile>& files) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
   bool good = context != nullptr && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
   const auto add = [&](std::string_view bytes) {
     std::array<unsigned char, 8> length{};
-    for (size_t i = 0; i < length.size(); ++i) length[i] = static_cast<unsigned char>(static_cast<uint64_t>(bytes.size()) >> (8 * i));
+    for (size_t i = 0; i < length.size(); ++i)
+      length[i] = static_cast<unsigned char>(static_cast<uint64_t>(bytes.size()) >> (8 * i));
     good = good && EVP_DigestUpdate(context.get(), length.data(), length.size()) == 1 &&
            EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1;
   };
@@ -71,8 +73,8 @@ std::string hash_of(const std::vector<SourceFile>& files) {
 }
 
 // `files` in name order.
-std::shared_ptr<const PolicySet> compile(const std::vector<SourceFile>& files, const std::vector<std::string>& target_names,
-                                         Problems& problems) {
+std::shared_ptr<const PolicySet> compile(const std::vector<SourceFile>& files,
+                                         const std::vector<std::string>& target_names, Problems& problems) {
   Problems found;  // of these files alone: what the caller has already is not a reason to refuse them
   RuleSource source;
   for (const SourceFile& file : files) {
@@ -82,7 +84,8 @@ std::shared_ptr<const PolicySet> compile(const std::vector<SourceFile>& files, c
   }
   review_rules(source, target_names, found);
   std::string version = hash_of(files);
-  if (version.empty()) add_problem(found, Problem{"", 0, 0, Severity::error, "SHA-256 is not available from OpenSSL", ""});
+  if (version.empty())
+    add_problem(found, Problem{"", 0, 0, Severity::error, "SHA-256 is not available from OpenSSL", ""});
   const bool good = !has_errors(found);
   for (Problem& problem : found) add_problem(problems, std::move(problem));
   if (!good) return nullptr;
@@ -140,8 +143,8 @@ std::shared_ptr<const PolicySet> empty_policy_set() {
   return set;
 }
 
-std::shared_ptr<const PolicySet> load_policies(const std::string& directory, const std::vector<std::string>& target_names,
-                                               Problems& problems) {
+std::shared_ptr<const PolicySet> load_policies(const std::string& directory,
+                                               const std::vector<std::string>& target_names, Problems& problems) {
   if (directory.empty()) return empty_policy_set();
   const std::optional<std::vector<std::string>> names = list_files(directory, problems);
   if (!names) return nullptr;
@@ -155,7 +158,8 @@ std::shared_ptr<const PolicySet> load_policies(const std::string& directory, con
     if (!text) continue;
     bytes += text->size();
     if (bytes > kPolicyBytesMax) {
-      add_problem(problems, Problem{directory, 0, 0, Severity::error, "more than " + std::to_string(kPolicyBytesMax) + " bytes of policy", ""});
+      add_problem(problems, Problem{directory, 0, 0, Severity::error,
+                                    "more than " + std::to_string(kPolicyBytesMax) + " bytes of policy", ""});
       return nullptr;
     }
     file.text = std::move(*text);

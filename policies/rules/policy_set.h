@@ -1,5 +1,5 @@
-// A policy set: all rules of a directory, compiled, immutable. A reload makes a new one and swaps the pointer; sessions evaluate their next
-// command under the new set. Language: docs/policy.md.
+// A policy set: all rules of a directory, compiled, immutable. A reload makes a new one and swaps the pointer; sessions
+// evaluate their next command under the new set. Language: docs/policy.md.
 #pragma once
 
 #include <memory>
@@ -32,12 +32,15 @@ inline constexpr size_t kRulesMax = 20'000;
 // No directory, or an empty one: masking alone, default allow.
 [[nodiscard]] std::shared_ptr<const PolicySet> empty_policy_set();
 
-// Loads *.yaml of `directory` in name order. `target_names` for "names that do not exist". Null where there is an error in `problems`.
-[[nodiscard]] std::shared_ptr<const PolicySet> load_policies(const std::string& directory, const std::vector<std::string>& target_names,
+// Loads *.yaml of `directory` in name order. `target_names` for "names that do not exist". Null where there is an error
+// in `problems`.
+[[nodiscard]] std::shared_ptr<const PolicySet> load_policies(const std::string& directory,
+                                                             const std::vector<std::string>& target_names,
                                                              Problems& problems);
 
 // One text as if it were a file; for tests and `policy` commands.
 [[nodiscard]] std::shared_ptr<const PolicySet> parse_policy(std::string_view text, const std::string& file_name,
-                                                            const std::vector<std::string>& target_names, Problems& problems);
+                                                            const std::vector<std::string>& target_names,
+                                                            Problems& problems);
 
 }  // namespace sluice::policies

@@ -8,7 +8,9 @@ namespace {
 constexpr KindMask kTransactionEnds = kind_bit(StatementKind::commit) | kind_bit(StatementKind::rollback);
 constexpr KindMask kUnknownKind = kind_bit(StatementKind::unknown);
 
-Match certain(bool value) { return value ? Match::yes : Match::no; }
+Match certain(bool value) {
+  return value ? Match::yes : Match::no;
+}
 
 bool any_matches(const std::vector<Glob>& patterns, std::string_view text) {
   return std::any_of(patterns.begin(), patterns.end(), [&](const Glob& glob) { return glob.matches(text); });
@@ -157,7 +159,8 @@ Match StatementMatcher::match(const Rule& rule) {
   return match;
 }
 
-// Block: one of the kinds is enough. Allow: all of them have to be in the list, or `select 1; drop table x` would pass as a select.
+// Block: one of the kinds is enough. Allow: all of them have to be in the list, or `select 1; drop table x` would pass
+// as a select.
 Match StatementMatcher::match_kinds(const Rule& rule) const {
   const bool unreadable = (kinds_ & kUnknownKind) != 0 || (kinds_ == 0 && !facts_.kinds_complete);
   if (rule.effect == Effect::block) {

@@ -1,8 +1,7 @@
-// One rule, compiled, and how each of its conditions matches. Matching is three-valued (docs/policy.md): a block rule applies on maybe,
-// an allow rule on yes alone.
-// Lifetime: rules live in their PolicySet. Threading: immutable.
-// Limits: names of facts are at most kFactBytesMax; one decision makes at most kComparisonsMax comparisons. Past either, evaluation
-// fails, which blocks.
+// One rule, compiled, and how each of its conditions matches. Matching is three-valued (docs/policy.md): a block rule
+// applies on maybe, an allow rule on yes alone. Lifetime: rules live in their PolicySet. Threading: immutable. Limits:
+// names of facts are at most kFactBytesMax; one decision makes at most kComparisonsMax comparisons. Past either,
+// evaluation fails, which blocks.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +22,9 @@ inline constexpr uint64_t kComparisonsMax = 4'000'000;
 // Bit `kind` stands for StatementKind `kind`.
 using KindMask = uint64_t;
 static_assert(kStatementKindCount <= 64);
-[[nodiscard]] constexpr KindMask kind_bit(StatementKind kind) { return KindMask{1} << static_cast<unsigned>(kind); }
+[[nodiscard]] constexpr KindMask kind_bit(StatementKind kind) {
+  return KindMask{1} << static_cast<unsigned>(kind);
+}
 
 // `schema.name` or `name` (any schema) of a relation or function.
 struct QualifiedPattern {

@@ -13,24 +13,47 @@ namespace {
 constexpr Standing kLater = Standing::later;
 
 constexpr Word kFileKeys[] = {{"version"}, {"default"}, {"rules"}};
-constexpr Word kRuleKeys[] = {{"name"},           {"when"},          {"then"},           {"because"},
-                              {"approvers", kLater}, {"within", kLater}, {"in_transaction", kLater}, {"data", kLater},
-                              {"style", kLater},  {"expires", kLater}};
-constexpr Word kWhenKeys[] = {{"target"},          {"direction"},      {"protocol"},      {"statement"},      {"tables"},
-                              {"functions"},       {"identity"},       {"columns", kLater}, {"where", kLater},  {"limit", kLater},
-                              {"method", kLater},  {"host", kLater},   {"path", kLater},  {"header", kLater}, {"tool", kLater},
-                              {"resource", kLater}, {"arguments", kLater}, {"exec", kLater}, {"time", kLater}, {"text", kLater}};
-constexpr Word kIdentityKeys[] = {{"user"},        {"uid"},           {"group"},           {"gid"},
-                                  {"exe"},         {"exe_sha256"},    {"unit"},            {"container"},
-                                  {"cgroup"},      {"db_user"},       {"application"},     {"pod", kLater},
-                                  {"namespace", kLater}, {"service_account", kLater}, {"client", kLater}, {"token", kLater}};
+constexpr Word kRuleKeys[] = {{"name"},
+                              {"when"},
+                              {"then"},
+                              {"because"},
+                              {"approvers", kLater},
+                              {"within", kLater},
+                              {"in_transaction", kLater},
+                              {"data", kLater},
+                              {"style", kLater},
+                              {"expires", kLater}};
+constexpr Word kWhenKeys[] = {
+    {"target"},           {"direction"},         {"protocol"},        {"statement"},      {"tables"},
+    {"functions"},        {"identity"},          {"columns", kLater}, {"where", kLater},  {"limit", kLater},
+    {"method", kLater},   {"host", kLater},      {"path", kLater},    {"header", kLater}, {"tool", kLater},
+    {"resource", kLater}, {"arguments", kLater}, {"exec", kLater},    {"time", kLater},   {"text", kLater}};
+constexpr Word kIdentityKeys[] = {{"user"},
+                                  {"uid"},
+                                  {"group"},
+                                  {"gid"},
+                                  {"exe"},
+                                  {"exe_sha256"},
+                                  {"unit"},
+                                  {"container"},
+                                  {"cgroup"},
+                                  {"db_user"},
+                                  {"application"},
+                                  {"pod", kLater},
+                                  {"namespace", kLater},
+                                  {"service_account", kLater},
+                                  {"client", kLater},
+                                  {"token", kLater}};
 constexpr Word kEffects[] = {{"allow"}, {"block"}, {"hold", kLater}, {"mask", kLater}, {"reveal", kLater}};
 constexpr Word kDirections[] = {{"outbound"}, {"inbound", kLater}, {"listen", kLater}};
-constexpr Word kProtocols[] = {{"postgres"}, {"mysql", kLater}, {"http", kLater}, {"mcp", kLater}, {"ssh", kLater}, {"tcp", kLater}};
+constexpr Word kProtocols[] = {{"postgres"},    {"mysql", kLater}, {"http", kLater},
+                               {"mcp", kLater}, {"ssh", kLater},   {"tcp", kLater}};
 
 constexpr std::string_view kEveryCommand = "to match every command, say `when: {target: \"*\"}`";
 
-Effect effect_of(size_t word) { return kEffects[word].text == "allow" ? Effect::allow : Effect::block; }
+Effect effect_of(size_t word) {
+  return kEffects[word].text == "allow" ? Effect::allow : Effect::block;
+}
 
 std::vector<Word> statement_words() {
   std::vector<Word> words;
@@ -38,9 +61,12 @@ std::vector<Word> statement_words() {
   return words;
 }
 
-bool has_wildcard(std::string_view text) { return text.find_first_of("*?") != std::string_view::npos; }
+bool has_wildcard(std::string_view text) {
+  return text.find_first_of("*?") != std::string_view::npos;
+}
 
-// One part of a qualified name at `at`: "quoted" (taken literally) or a glob up to the next dot. False where it is malformed.
+// One part of a qualified name at `at`: "quoted" (taken literally) or a glob up to the next dot. False where it is
+// malformed.
 bool read_name_part(const std::string& text, size_t& at, Glob& part, bool& unquoted_upper) {
   if (at < text.size() && text[at] == '"') {
     std::string name;
@@ -102,8 +128,9 @@ class FileParser {
     if (!source_.stated_default) {
       source_.stated_default = StatedDefault{effect, file_, node.line};
     } else if (source_.stated_default->effect != effect) {
-      reader_.error(node, "`default: " + std::string(to_string(effect)) + "` contradicts " + source_.stated_default->file + ":" +
-                              std::to_string(source_.stated_default->line),
+      reader_.error(node,
+                    "`default: " + std::string(to_string(effect)) + "` contradicts " + source_.stated_default->file +
+                        ":" + std::to_string(source_.stated_default->line),
                     "the files of a directory are one policy: say `default` in one of them");
     }
   }
@@ -116,10 +143,16 @@ class FileParser {
     if (reader_.map(node, "the rule", kRuleKeys)) {
       read_name(node, rule);
       if (const YamlNode* then = reader_.require(node, "then", described(rule), "`then: allow` or `then: block`")) {
-        if (const auto word = reader_.word(*then, "effect", kEffects)) rule.effect = effect_of(*word);
+        if (const auto word = reader_.word(*then, "effect", kEffects)) {
+          rule.effect = effect_of(*word);
+          if (rule.effect == Effect::block && FieldReader::find(node, "because") == nullptr) {
+            reader_.warning(node, described(rule) + " has no `because`", "it is shown to whoever is refused");
+          }
+        }
       }
       read_because(node, rule);
-      if (const YamlNode* when = reader_.require(node, "when", described(rule), std::string(kEveryCommand))) read_when(*when, rule);
+      if (const YamlNode* when = reader_.require(node, "when", described(rule), std::string(kEveryCommand)))
+        read_when(*when, rule);
     }
     source_.rules.push_back(std::move(rule));
   }
@@ -127,7 +160,8 @@ class FileParser {
   static std::string described(const Rule& rule) { return rule.name.empty() ? "the rule" : "rule `" + rule.name + "`"; }
 
   void read_name(const YamlNode& node, Rule& rule) {
-    const YamlNode* name = reader_.require(node, "name", "the rule", "the name is shown to whoever is refused, and recorded");
+    const YamlNode* name =
+        reader_.require(node, "name", "the rule", "the name is shown to whoever is refused, and recorded");
     if (name == nullptr) return;
     const std::optional<std::string> text = reader_.text(*name, "`name`", kRuleNameBytesMax);
     if (!text) return;
@@ -142,12 +176,7 @@ class FileParser {
   // It goes into error messages: one line, whatever YAML folded.
   void read_because(const YamlNode& node, Rule& rule) {
     const YamlNode* because = FieldReader::find(node, "because");
-    if (because == nullptr) {
-      if (rule.effect == Effect::block && FieldReader::find(node, "then") != nullptr) {
-        reader_.warning(node, described(rule) + " has no `because`", "it is shown to whoever is refused");
-      }
-      return;
-    }
+    if (because == nullptr) return;
     const std::optional<std::string> text = reader_.text(*because, "`because`", kBecauseBytesMax);
     if (!text) return;
     for (const char c : *text) {
@@ -170,11 +199,13 @@ class FileParser {
     globs(when, "target", rule.targets);
     qualified(when, "tables", rule.tables);
     qualified(when, "functions", rule.functions);
-    words(when, "direction", "direction", kDirections, [&](size_t word) { rule.directions.push_back(static_cast<Direction>(word)); });
+    words(when, "direction", "direction", kDirections,
+          [&](size_t word) { rule.directions.push_back(static_cast<Direction>(word)); });
     words(when, "protocol", "protocol", kProtocols,
           [&](size_t word) { rule.protocols.push_back(Glob::literal(std::string(kProtocols[word].text))); });
     static const std::vector<Word> kinds = statement_words();
-    words(when, "statement", "statement kind", kinds, [&](size_t word) { rule.kinds |= kind_bit(static_cast<StatementKind>(word)); });
+    words(when, "statement", "statement kind", kinds,
+          [&](size_t word) { rule.kinds |= kind_bit(static_cast<StatementKind>(word)); });
     if (const YamlNode* identity = FieldReader::find(when, "identity")) read_identity(*identity, rule);
   }
 
@@ -201,11 +232,13 @@ class FileParser {
   // A pattern that can never match is taken for a mistake: as a block rule it would protect nothing.
   void check_path(const YamlNode& node) {
     if (node.text.front() == '/' || node.text.front() == '*' || node.text.front() == '?') return;
-    reader_.error(node, "`" + node.text + "` matches no path: they begin with `/`", "\"/…/" + node.text + "\" or \"*/" + node.text + "\"");
+    reader_.error(node, "`" + node.text + "` matches no path: they begin with `/`",
+                  "\"/…/" + node.text + "\" or \"*/" + node.text + "\"");
   }
   void check_unit(const YamlNode& node) {
     if (has_wildcard(node.text) || node.text.find('.') != std::string::npos) return;
-    reader_.error(node, "`" + node.text + "` matches no unit: their names end in a type", "did you mean `" + node.text + ".service`?");
+    reader_.error(node, "`" + node.text + "` matches no unit: their names end in a type",
+                  "did you mean `" + node.text + ".service`?");
   }
   void check_sha256(const YamlNode& node) {
     const auto hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
@@ -213,7 +246,8 @@ class FileParser {
     reader_.error(node, "a SHA-256 is 64 lower-case hexadecimal digits", "sha256sum FILE");
   }
 
-  void globs(const YamlNode& map, std::string_view key, std::vector<Glob>& out, void (FileParser::*check)(const YamlNode&) = nullptr) {
+  void globs(const YamlNode& map, std::string_view key, std::vector<Glob>& out,
+             void (FileParser::*check)(const YamlNode&) = nullptr) {
     for (const YamlNode* scalar : scalars(map, key)) {
       const std::optional<std::string> text = reader_.text(*scalar, quoted(key), kPatternBytesMax);
       if (!text) continue;
@@ -235,7 +269,8 @@ class FileParser {
         good = read_name_part(*text, ++at, pattern.name, upper);
       }
       if (!good || at != text->size()) {
-        reader_.error(*scalar, "`" + *text + "` is no name", "`schema.name` or `name`; a part with dots or blanks in it needs double quotes");
+        reader_.error(*scalar, "`" + *text + "` is no name",
+                      "`schema.name` or `name`; a part with dots or blanks in it needs double quotes");
         continue;
       }
       if (upper) {
@@ -248,7 +283,8 @@ class FileParser {
 
   void numbers(const YamlNode& map, std::string_view key, std::vector<int64_t>& out) {
     for (const YamlNode* scalar : scalars(map, key)) {
-      if (const auto number = reader_.number(*scalar, quoted(key), 0, kIdMax)) out.push_back(static_cast<int64_t>(*number));
+      if (const auto number = reader_.number(*scalar, quoted(key), 0, kIdMax))
+        out.push_back(static_cast<int64_t>(*number));
     }
   }
 

@@ -1,5 +1,5 @@
-// The policy language (docs/policy.md): one YAML file → rules. Unknown words and words of later versions are errors; nothing is ignored.
-// Threading: none. Limits: kRulesMax rules over all files, patterns of kPatternBytesMax bytes.
+// The policy language (docs/policy.md): one YAML file → rules. Unknown words and words of later versions are errors;
+// nothing is ignored. Threading: none. Limits: kRulesMax rules over all files, patterns of kPatternBytesMax bytes.
 #pragma once
 
 #include <optional>

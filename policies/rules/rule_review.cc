@@ -13,7 +13,9 @@ void report(const Rule& rule, Severity severity, std::string message, std::strin
   add_problem(problems, Problem{rule.file, rule.line, rule.column, severity, std::move(message), std::move(hint)});
 }
 
-std::string place(const Rule& rule) { return rule.file + ":" + std::to_string(rule.line); }
+std::string place(const Rule& rule) {
+  return rule.file + ":" + std::to_string(rule.line);
+}
 
 void review_names(const std::vector<Rule>& rules, Problems& problems) {
   std::unordered_map<std::string_view, const Rule*> seen;
@@ -21,7 +23,8 @@ void review_names(const std::vector<Rule>& rules, Problems& problems) {
     if (rule.name.empty()) continue;  // reported already
     const auto [first, is_new] = seen.emplace(rule.name, &rule);
     if (!is_new) {
-      report(rule, Severity::error, "a second rule is named `" + rule.name + "`", "the first is at " + place(*first->second), problems);
+      report(rule, Severity::error, "a second rule is named `" + rule.name + "`",
+             "the first is at " + place(*first->second), problems);
     }
   }
 }
@@ -29,7 +32,8 @@ void review_names(const std::vector<Rule>& rules, Problems& problems) {
 void review_targets(const Rule& rule, const std::vector<std::string>& target_names, Problems& problems) {
   if (target_names.empty()) return;
   for (const Glob& target : rule.targets) {
-    const bool found = std::any_of(target_names.begin(), target_names.end(), [&](const std::string& n) { return target.matches(n); });
+    const bool found =
+        std::any_of(target_names.begin(), target_names.end(), [&](const std::string& n) { return target.matches(n); });
     if (!found) {
       report(rule, Severity::warning, "rule `" + rule.name + "`: no target is named `" + target.text() + "`",
              did_you_mean(target.text(), std::span(target_names)), problems);
@@ -40,12 +44,15 @@ void review_targets(const Rule& rule, const std::vector<std::string>& target_nam
 void review_effect(const Rule& rule, Effect default_effect, Problems& problems) {
   constexpr KindMask kEnds = kind_bit(StatementKind::commit) | kind_bit(StatementKind::rollback);
   if (rule.effect == Effect::block && rule.kinds != 0 && (rule.kinds & ~kEnds) == 0) {
-    report(rule, Severity::warning, "rule `" + rule.name + "` blocks hardly anything: COMMIT and ROLLBACK alone are never blocked",
+    report(rule, Severity::warning,
+           "rule `" + rule.name + "` blocks hardly anything: COMMIT and ROLLBACK alone are never blocked",
            "blocking them would strand the session in its transaction", problems);
   }
   if (rule.effect == Effect::allow && default_effect == Effect::allow) {
     report(rule, Severity::warning, "rule `" + rule.name + "` changes nothing: what it allows is allowed by default",
-           "it is no exception from a block rule, because block beats allow; narrow the block rule, or say `default: block`", problems);
+           "it is no exception from a block rule, because block beats allow; narrow the block rule, or say `default: "
+           "block`",
+           problems);
   }
 }
 
@@ -57,7 +64,8 @@ void review_shadows(const std::vector<Rule>& rules, Problems& problems) {
       const bool comes_first = rules[j].effect == rules[i].effect && j < i;
       if (i == j || !(beats || comes_first) || !rules[j].covers(rules[i])) continue;
       report(rules[i], Severity::warning,
-             "rule `" + rules[i].name + "` never decides: `" + rules[j].name + "` (" + place(rules[j]) + ") matches all that it matches",
+             "rule `" + rules[i].name + "` never decides: `" + rules[j].name + "` (" + place(rules[j]) +
+                 ") matches all that it matches",
              beats ? "block beats allow" : "", problems);
       break;
     }
@@ -78,7 +86,8 @@ void review_rules(const RuleSource& source, const std::vector<std::string>& targ
     review_shadows(source.rules, problems);
   } else {
     report(source.rules.back(), Severity::warning,
-           "more than " + std::to_string(kReviewedRulesMax) + " rules: not checked for rules that never decide", "", problems);
+           "more than " + std::to_string(kReviewedRulesMax) + " rules: not checked for rules that never decide", "",
+           problems);
   }
 }
 

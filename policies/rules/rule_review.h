@@ -1,5 +1,6 @@
-// What is valid but hardly meant: rules that cannot take effect, names that do not exist, names used twice (the one error here).
-// Threading: none. Limits: pairs of rules are compared only up to kReviewedRulesMax rules; beyond, a warning says that they were not.
+// What is valid but hardly meant: rules that cannot take effect, names that do not exist, names used twice (the one
+// error here). Threading: none. Limits: pairs of rules are compared only up to kReviewedRulesMax rules; beyond, a
+// warning says that they were not.
 #pragma once
 
 #include <string>

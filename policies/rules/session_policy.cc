@@ -32,8 +32,9 @@ std::string subject_key(const Subject& subject) {
   key += std::to_string(static_cast<unsigned>(subject.direction)) + ',' + std::to_string(subject.attested.uid) + ',' +
          std::to_string(subject.attested.gid) + ',';
   const AttestedIdentity& attested = subject.attested;
-  for (const std::string* field : {&attested.user, &attested.group, &attested.exe, &attested.exe_sha256, &attested.unit,
-                                   &attested.container, &attested.cgroup, &subject.claimed.db_user, &subject.claimed.application}) {
+  for (const std::string* field :
+       {&attested.user, &attested.group, &attested.exe, &attested.exe_sha256, &attested.unit, &attested.container,
+        &attested.cgroup, &subject.claimed.db_user, &subject.claimed.application}) {
     append_field(key, *field);
   }
   return key;
@@ -118,7 +119,8 @@ class SubjectPolicy {
 PolicyCache::PolicyCache() = default;
 PolicyCache::~PolicyCache() = default;
 
-std::shared_ptr<SubjectPolicy> PolicyCache::subject(const std::shared_ptr<const PolicySet>& set, const Subject& subject) {
+std::shared_ptr<SubjectPolicy> PolicyCache::subject(const std::shared_ptr<const PolicySet>& set,
+                                                    const Subject& subject) {
   if (set_ != set) {  // sessions that still use the old set hold their part of it themselves
     subjects_.clear();
     set_ = set;
@@ -143,8 +145,12 @@ Decision SessionPolicy::decide(const std::shared_ptr<const StatementFacts>& fact
   return subject_->decide(facts);
 }
 
-Decision SessionPolicy::decide(const StatementFacts& facts) const { return std::as_const(*subject_).decide(facts); }
+Decision SessionPolicy::decide(const StatementFacts& facts) const {
+  return std::as_const(*subject_).decide(facts);
+}
 
-const std::shared_ptr<const PolicySet>& SessionPolicy::set() const { return subject_->set(); }
+const std::shared_ptr<const PolicySet>& SessionPolicy::set() const {
+  return subject_->set();
+}
 
 }  // namespace sluice::policies

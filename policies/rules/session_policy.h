@@ -1,14 +1,15 @@
-// Policy for the commands of one session, fast: the rules that can apply to its target and identity are found once, and what was
-// decided about a statement is remembered. Same answers as evaluate().
+// Policy for the commands of one session, fast: the rules that can apply to its target and identity are found once, and
+// what was decided about a statement is remembered. Same answers as evaluate().
 //
 //   PolicyCache cache;                                     // one per worker, shared by its sessions
 //   SessionPolicy policy(set, subject, &cache);            // at the start, and again after a reload or a changed claim
-//   Decision decision = policy.decide(statement_facts);    // shared_ptr<const StatementFacts>, as the statement cache holds it
+//   Decision decision = policy.decide(statement_facts);    // shared_ptr<const StatementFacts>, as the statement cache
+//   holds it
 //
 // Lifetime: a SessionPolicy keeps its policy set alive; the views in its Decisions live as long as that set.
 // Threading: a PolicyCache and all SessionPolicies made with it belong to one thread.
-// Limits: kRememberedMax decisions per subject, kSubjectsMax subjects per cache. Statements are remembered by weak reference: they are
-// not kept alive, and a new one at an old address is never taken for the old one.
+// Limits: kRememberedMax decisions per subject, kSubjectsMax subjects per cache. Statements are remembered by weak
+// reference: they are not kept alive, and a new one at an old address is never taken for the old one.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +37,8 @@ class PolicyCache {
   PolicyCache(const PolicyCache&) = delete;
   PolicyCache& operator=(const PolicyCache&) = delete;
 
-  [[nodiscard]] std::shared_ptr<SubjectPolicy> subject(const std::shared_ptr<const PolicySet>& set, const Subject& subject);
+  [[nodiscard]] std::shared_ptr<SubjectPolicy> subject(const std::shared_ptr<const PolicySet>& set,
+                                                       const Subject& subject);
 
  private:
   std::shared_ptr<const PolicySet> set_;

@@ -25,7 +25,9 @@ struct OpenFile {
   }
 };
 
-std::string reason(int error_number) { return std::generic_category().message(error_number); }
+std::string reason(int error_number) {
+  return std::generic_category().message(error_number);
+}
 
 void whole_file_error(Problems& problems, const std::string& path, std::string message) {
   add_problem(problems, Problem{path, 0, 0, Severity::error, std::move(message), ""});
@@ -66,7 +68,8 @@ std::optional<std::string> read_text_file(const std::string& path, Problems& pro
     return std::nullopt;
   }
   if ((status.st_mode & S_IWOTH) != 0) {
-    add_problem(problems, Problem{path, 0, 0, Severity::warning, "everybody on this host may write this file", "chmod o-w"});
+    add_problem(problems,
+                Problem{path, 0, 0, Severity::warning, "everybody on this host may write this file", "chmod o-w"});
   }
   return text;
 }

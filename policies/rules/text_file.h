@@ -1,4 +1,5 @@
-// Reads a whole configuration or policy file, bounded. What cannot be read is a problem with the file's name, never half a text.
+// Reads a whole configuration or policy file, bounded. What cannot be read is a problem with the file's name, never
+// half a text.
 #pragma once
 
 #include <optional>

@@ -1,6 +1,6 @@
-// What evaluation found: the rule that decides, by its place in the policy set. Small, so that it can be cached; it becomes a Decision
-// (and with it a Permit) against the set that it was made from, and nowhere else.
-// Threading: a value.
+// What evaluation found: the rule that decides, by its place in the policy set. Small, so that it can be cached; it
+// becomes a Decision (and with it a Permit) against the set that it was made from, and nowhere else. Threading: a
+// value.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,10 @@ class Verdict {
  public:
   Verdict() = default;  // blocks
 
-  // Of the rules of `set` that `candidates` names. `error` says why evaluation failed (the verdict then blocks); empty otherwise.
-  [[nodiscard]] static Verdict of(const PolicySet& set, std::span<const Candidate> candidates, const StatementFacts& facts,
-                                  std::string& error);
+  // Of the rules of `set` that `candidates` names. `error` says why evaluation failed (the verdict then blocks); empty
+  // otherwise.
+  [[nodiscard]] static Verdict of(const PolicySet& set, std::span<const Candidate> candidates,
+                                  const StatementFacts& facts, std::string& error);
   // REQUIRES: `set` is the one it was made from.
   [[nodiscard]] Decision decision(const PolicySet& set, std::string error = {}) const;
 

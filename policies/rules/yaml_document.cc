@@ -13,9 +13,12 @@
 namespace sluice::policies {
 namespace {
 
-constexpr uint32_t from_one(int from_zero) { return from_zero < 0 ? 0 : static_cast<uint32_t>(from_zero) + 1; }
+constexpr uint32_t from_one(int from_zero) {
+  return from_zero < 0 ? 0 : static_cast<uint32_t>(from_zero) + 1;
+}
 
-// Collects the events of one document. Once stopped_ it ignores the rest: yaml-cpp has no way to be told to stop but an exception.
+// Collects the events of one document. Once stopped_ it ignores the rest: yaml-cpp has no way to be told to stop but an
+// exception.
 class TreeBuilder final : public YAML::EventHandler {
  public:
   TreeBuilder(const std::string& file, Problems& problems) : file_(file), problems_(problems) {}
@@ -26,17 +29,20 @@ class TreeBuilder final : public YAML::EventHandler {
     leaf(node_at(YamlNode::Kind::null, mark), mark, {}, anchor);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { refuse_anchor(mark); }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
     YamlNode node = node_at(YamlNode::Kind::scalar, mark);
     node.plain = tag == "?";
     node.text = value;
     leaf(std::move(node), mark, tag, anchor);
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
     open(YamlNode::Kind::list, mark, tag, anchor);
   }
   void OnSequenceEnd() override { close(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     open(YamlNode::Kind::map, mark, tag, anchor);
   }
   void OnMapEnd() override { close(); }
@@ -54,8 +60,8 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   void error(const YAML::Mark& mark, std::string message, std::string hint) {
-    add_problem(problems_, Problem{file_, from_one(mark.line), from_one(mark.column), Severity::error, std::move(message),
-                                   std::move(hint)});
+    add_problem(problems_, Problem{file_, from_one(mark.line), from_one(mark.column), Severity::error,
+                                   std::move(message), std::move(hint)});
   }
 
   void stop(const YAML::Mark& mark, std::string message) {
@@ -174,8 +180,9 @@ bool check_characters(std::string_view text, const std::string& file, Problems& 
     const size_t length = utf8_sequence_bytes(text.substr(i, 4));
     const bool control = (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7F;
     if (length == 0 || control) {
-      add_problem(problems, Problem{file, line, static_cast<uint32_t>(i - line_start) + 1, Severity::error,
-                                    control ? "a control character" : "not UTF-8", "the file has to be plain UTF-8 text"});
+      add_problem(problems,
+                  Problem{file, line, static_cast<uint32_t>(i - line_start) + 1, Severity::error,
+                          control ? "a control character" : "not UTF-8", "the file has to be plain UTF-8 text"});
       return false;
     }
     i += length;
@@ -197,7 +204,8 @@ std::string hint_for(const std::string& message) {
 
 std::optional<YamlNode> parse_yaml(std::string_view text, const std::string& file, Problems& problems) {
   if (text.size() > kYamlBytesMax) {
-    add_problem(problems, Problem{file, 0, 0, Severity::error, "larger than " + std::to_string(kYamlBytesMax) + " bytes", ""});
+    add_problem(problems,
+                Problem{file, 0, 0, Severity::error, "larger than " + std::to_string(kYamlBytesMax) + " bytes", ""});
     return std::nullopt;
   }
   if (!check_characters(text, file, problems)) return std::nullopt;
@@ -218,7 +226,8 @@ std::optional<YamlNode> parse_yaml(std::string_view text, const std::string& fil
                                   "not valid YAML: " + exception.msg, hint_for(exception.msg)});
     return std::nullopt;
   } catch (const std::exception& exception) {
-    add_problem(problems, Problem{file, 0, 0, Severity::error, std::string("not readable as YAML: ") + exception.what(), ""});
+    add_problem(problems,
+                Problem{file, 0, 0, Severity::error, std::string("not readable as YAML: ") + exception.what(), ""});
     return std::nullopt;
   }
   if (builder.stopped() || problems.size() != problems_before) return std::nullopt;
@@ -229,7 +238,8 @@ void add_problem(Problems& problems, Problem problem) {
   if (problems.size() > kProblemsMax) return;
   if (problems.size() == kProblemsMax) {
     // An error, whatever the last problem was: what is not shown may be one.
-    problem = Problem{problem.file, 0, 0, Severity::error, "more than " + std::to_string(kProblemsMax) + " problems", ""};
+    problem =
+        Problem{problem.file, 0, 0, Severity::error, "more than " + std::to_string(kProblemsMax) + " problems", ""};
   }
   problems.push_back(std::move(problem));
 }

@@ -69,7 +69,8 @@ TEST(Evaluate, BlockBeatsAllowInWhicheverOrder) {
 
 TEST(Evaluate, TransactionEndsAreNeverBlocked) {
   const auto set = policy("default: block\nrules:\n  - {name: all, when: {target: \"*\"}, then: block, because: x}\n");
-  for (const auto& kinds : {std::vector{Kind::commit}, std::vector{Kind::rollback}, std::vector{Kind::rollback, Kind::commit}}) {
+  for (const auto& kinds :
+       {std::vector{Kind::commit}, std::vector{Kind::rollback}, std::vector{Kind::rollback, Kind::commit}}) {
     const Decision decision = decide(*set, statement(kinds));
     EXPECT_EQ(decision.effect, Effect::allow);
     EXPECT_TRUE(decision.rule.empty());
@@ -164,7 +165,9 @@ TEST(Evaluate, NamesAreComparedExactlyAndQuotedPatternsLiterally) {
 }
 
 TEST(Evaluate, Functions) {
-  const auto calls = [](std::vector<std::string> functions) { return statement({Kind::select}, {}, std::move(functions)); };
+  const auto calls = [](std::vector<std::string> functions) {
+    return statement({Kind::select}, {}, std::move(functions));
+  };
   EXPECT_TRUE(blocks("functions: pg_read_file", calls({"lower", "pg_read_file"})));
   EXPECT_TRUE(blocks("functions: pg_read_file", calls({"pg_catalog.pg_read_file"})));
   EXPECT_TRUE(blocks("functions: pg_catalog.pg_read_file", calls({"pg_read_file"})));
@@ -199,15 +202,30 @@ TEST(Evaluate, TargetDirectionProtocol) {
 
 TEST(Evaluate, IdentityKeysMatchAndAllOfThemHaveTo) {
   const StatementFacts facts = statement({Kind::select});
-  const char* matching[] = {"user: alice", "user: [bob, \"al*\"]", "uid: 1000", "uid: [0, 1000]", "group: staff", "gid: 1000",
-                            "exe: /usr/bin/psql", "exe: \"*/psql\"", "unit: billing.service", "unit: \"bill*\"",
-                            "cgroup: \"/system.slice/*\"", "db_user: app", "application: psql", "user: alice, uid: 1000"};
+  const char* matching[] = {"user: alice",
+                            "user: [bob, \"al*\"]",
+                            "uid: 1000",
+                            "uid: [0, 1000]",
+                            "group: staff",
+                            "gid: 1000",
+                            "exe: /usr/bin/psql",
+                            "exe: \"*/psql\"",
+                            "unit: billing.service",
+                            "unit: \"bill*\"",
+                            "cgroup: \"/system.slice/*\"",
+                            "db_user: app",
+                            "application: psql",
+                            "user: alice, uid: 1000"};
   for (const char* condition : matching) {
     EXPECT_TRUE(blocks(std::string("identity: {") + condition + "}", facts)) << condition;
     EXPECT_TRUE(allows(std::string("identity: {") + condition + "}", facts)) << condition;
   }
-  const char* others[] = {"user: bob", "uid: 0", "group: wheel", "gid: 0", "exe: /usr/bin/psq", "unit: other.service", "container: \"*x\"",
-                          "cgroup: \"/user.slice/*\"", "db_user: root", "application: pgadmin", "user: alice, uid: 0"};
+  const char* others[] = {"user: bob",          "uid: 0",
+                          "group: wheel",       "gid: 0",
+                          "exe: /usr/bin/psq",  "unit: other.service",
+                          "container: \"*x\"",  "cgroup: \"/user.slice/*\"",
+                          "db_user: root",      "application: pgadmin",
+                          "user: alice, uid: 0"};
   for (const char* condition : others) {
     EXPECT_FALSE(blocks(std::string("identity: {") + condition + "}", facts)) << condition;
     EXPECT_FALSE(allows(std::string("identity: {") + condition + "}", facts)) << condition;
@@ -220,7 +238,8 @@ TEST(Evaluate, IdentityKeysMatchAndAllOfThemHaveTo) {
 TEST(Evaluate, UnresolvedIdentityIsBlockedAndNeverAllowed) {
   const StatementFacts facts = statement({Kind::select});
   const AttestedIdentity nobody;
-  const char* conditions[] = {"user: bob", "uid: 7", "group: g", "gid: 7", "exe: /x", "unit: x.service", "container: c", "cgroup: /x"};
+  const char* conditions[] = {"user: bob", "uid: 7",          "group: g",     "gid: 7",
+                              "exe: /x",   "unit: x.service", "container: c", "cgroup: /x"};
   for (const char* condition : conditions) {
     EXPECT_TRUE(blocks(std::string("identity: {") + condition + "}", facts, nobody)) << condition;
     EXPECT_FALSE(allows(std::string("identity: {") + condition + "}", facts, nobody)) << condition;
@@ -263,7 +282,8 @@ TEST(Evaluate, AlmostNamesTheAllowRuleThatWasNotCertain) {
 TEST(Evaluate, RefusalTexts) {
   const auto set = policy(when("statement: drop", "block", "allow"));
   EXPECT_EQ(refusal_text(decide(*set, statement({Kind::drop})), statement({Kind::drop})), "blocked by rule \"r\": why");
-  EXPECT_EQ(refusal_text(decide(*set, unreadable()), unreadable()), "blocked by rule \"r\": why (it may apply: syntax error)");
+  EXPECT_EQ(refusal_text(decide(*set, unreadable()), unreadable()),
+            "blocked by rule \"r\": why (it may apply: syntax error)");
   const auto closed = policy("default: block\n");
   EXPECT_EQ(refusal_text(decide(*closed, statement({Kind::drop})), statement({Kind::drop})),
             "blocked: no rule allows this, and the default is block");
@@ -284,7 +304,9 @@ TEST(Evaluate, ErrorsBlock) {
 
 TEST(Evaluate, WorkIsBoundedAndBlocksBeyond) {
   std::string text = "rules:\n";
-  for (int i = 0; i < 500; ++i) text += "  - {name: r" + std::to_string(i) + ", when: {tables: \"a.x" + std::to_string(i) + "\"}, then: block, because: b}\n";
+  for (int i = 0; i < 500; ++i)
+    text += "  - {name: r" + std::to_string(i) + ", when: {tables: \"a.x" + std::to_string(i) +
+            "\"}, then: block, because: b}\n";
   const auto set = policy(text);
   StatementFacts facts = statement({Kind::select});
   for (int i = 0; i < 10'000; ++i) facts.relations.push_back({"public", "t" + std::to_string(i)});

@@ -45,7 +45,9 @@ inline AttestedIdentity alice() {
   return identity;
 }
 
-inline ClaimedIdentity app_user() { return {"app", "shop", "psql"}; }
+inline ClaimedIdentity app_user() {
+  return {"app", "shop", "psql"};
+}
 
 inline std::string shown(const Problems& problems) {
   std::string text;
