@@ -1,0 +1,34 @@
+#include "parsers/sql/grammar.h"
+
+#include <cassert>
+
+// The server's setting of the same name, as libpg_query's scanner reads it; its headers do not declare it.
+extern "C" {
+// NOLINTNEXTLINE(readability-identifier-naming)
+extern __thread bool standard_conforming_strings;
+}
+
+namespace sluice::sql {
+
+Parsed::Parsed(const std::string& text, Conforming conforming) {
+  standard_conforming_strings = conforming == Conforming::yes;
+  result_ = pg_query_parse_protobuf(text.c_str());
+}
+
+Parsed::~Parsed() { pg_query_free_protobuf_parse_result(result_); }
+
+tree::Message Parsed::root() const {
+  assert(ok());
+  return {tree::Type::ParseResult, {result_.parse_tree.data, result_.parse_tree.len}};
+}
+
+bool parse_plpgsql(const std::string& do_statement, Conforming conforming, std::string& json) {
+  standard_conforming_strings = conforming == Conforming::yes;
+  const PgQueryPlpgsqlParseResult result = pg_query_parse_plpgsql(do_statement.c_str());
+  const bool ok = result.error == nullptr && result.plpgsql_funcs != nullptr;
+  if (ok) json = result.plpgsql_funcs;
+  pg_query_free_plpgsql_parse_result(result);
+  return ok;
+}
+
+}  // namespace sluice::sql
