@@ -1,5 +1,5 @@
-// Finds and masks card data in batches of values. One CardScanner per thread (it owns its Hyperscan scratch); cheap to call,
-// expensive to make. Nothing here allocates once warm, except where a batch has more findings than any before it.
+// Finds and masks card data in batches of values. One CardScanner per thread (it owns its Hyperscan scratch); cheap to
+// call, expensive to make. Nothing here allocates once warm, except where a batch has more findings than any before it.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@ namespace sluice::policies {
 enum class MaskStyle : uint8_t { bin6_last4, last4, full };
 
 // Longest tail of a streamed value that scan() may ask to see again (bytes). A window must be larger than this.
-inline constexpr size_t kHoldBackBytesMax = 256;
+inline constexpr size_t kHoldBackBytesMax = 1024;
 
 class CardScanner {
  public:
@@ -23,16 +23,24 @@ class CardScanner {
   [[nodiscard]] static std::unique_ptr<CardScanner> create(std::string& why);
   virtual ~CardScanner() = default;
 
-  // Finds card data in every value of the batch. `findings` is replaced; ordered by value, then offset; they never overlap.
-  // For a value presented in parts, `settled[i]` is how many of its bytes are decided and may be forwarded; the caller presents
-  // the rest again at the front of the next part (at most kHoldBackBytesMax bytes). For `whole` and `last` it is the size.
-  // `settled` may be empty where every value is whole.
+  // Finds card data in every value of the batch. `findings` is replaced; ordered by value, then offset; they never
+  // overlap. For a value presented in parts, `settled[i]` is how many of its bytes are decided and may be forwarded;
+  // the caller presents the rest again at the front of the next part (at most kHoldBackBytesMax bytes). For `whole` and
+  // `last` it is the size. `settled` may be empty where every value is whole.
   virtual void scan(std::span<const ValueView> values, std::vector<Finding>& findings, std::span<size_t> settled) = 0;
 
-  // Overwrites the found digits in place: same length, separators kept, valid for the value's type. The masked value has no
-  // finding (idempotent); same input, same mask.
+  // Overwrites the found digits in place: same length, separators kept, valid for the value's type. The masked value
+  // has no finding (idempotent); same input, same mask.
   virtual void mask(std::span<ValueView> values, std::span<const Finding> findings, MaskStyle style) = 0;
 };
+
+// Masks every piece of card data in a text that is about to be stored, logged or streamed (SQL, error messages, event
+// fields). Returns how many there were.
+size_t mask_text(CardScanner& scanner, std::string& text, MaskStyle style = MaskStyle::bin6_last4);
+
+// The digits of one text finding as a mask shows them, separators left out: "411111******1111". `bytes` are those of
+// its value.
+[[nodiscard]] std::string masked_digits(std::span<const uint8_t> bytes, const Finding& finding, MaskStyle style);
 
 [[nodiscard]] std::string_view to_string(Brand brand);
 [[nodiscard]] std::string_view to_string(FindingKind kind);

@@ -1,5 +1,6 @@
 // The seam between whoever has field values (a protocol machine, `sluice mask`, the event builder) and the detector.
-// A value is looked at decoded as its type says, never as raw wire bytes. Work comes in batches: one call for all fields of a read.
+// A value is looked at decoded as its type says, never as raw wire bytes. Work comes in batches: one call for all
+// fields of a read.
 #pragma once
 
 #include <cstddef>
@@ -10,24 +11,25 @@ namespace sluice::policies {
 
 // How the bytes of a value are to be read. PostgreSQL forms are named as such, because their binary layout is its own.
 enum class ValueType : uint8_t {
-  text,        // characters: text, varchar, bpchar, name, xml, json in text, error fields, SQL text
-  integer,     // text: decimal digits; binary: 2, 4 or 8 bytes, two's complement, big-endian
-  numeric,     // text: decimal; binary: PostgreSQL numeric (base-10000 groups)
-  floating,    // text; binary: IEEE 754, 4 or 8 bytes, big-endian
-  bytea,       // text: `\x` hex or escape form; binary: the bytes
-  json,        // text and binary alike
-  jsonb,       // text; binary: one version byte, then text
-  array,       // text: `{…}`; binary: PostgreSQL array with element type OID
-  opaque,      // anything else: looked at as bytes
+  text,      // characters: text, varchar, bpchar, name, xml, json in text, error fields, SQL text
+  integer,   // text: decimal digits; binary: 2, 4 or 8 bytes, two's complement, big-endian
+  numeric,   // text: decimal; binary: PostgreSQL numeric (base-10000 groups)
+  floating,  // text; binary: IEEE 754, 4 or 8 bytes, big-endian
+  bytea,     // text: `\x` hex or escape form; binary: the bytes
+  json,      // text and binary alike
+  jsonb,     // text; binary: one version byte, then text
+  array,     // text: `{…}`; binary: PostgreSQL array with element type OID
+  opaque,    // anything else: looked at as bytes
 };
 enum class ValueFormat : uint8_t { text, binary };
 
 // Which part of a value these bytes are. A value larger than the window is presented in parts, in order.
 enum class ValuePart : uint8_t { whole, first, middle, last };
 
-// What the detector remembers between the parts of one value. Owned by the caller, zero at the start of each value.
+// What the detector remembers between the parts of one value: character classes of the bytes before, never a digit
+// itself. Owned by the caller, zero at the start of each value.
 struct StreamState {
-  uint8_t bytes[16] = {};
+  uint8_t bytes[64] = {};
 };
 
 struct ValueView {
@@ -35,25 +37,53 @@ struct ValueView {
   ValueType type = ValueType::text;
   ValueFormat format = ValueFormat::text;
   ValuePart part = ValuePart::whole;
-  uint16_t column = 0;               // position in the row; for counting findings per column
-  StreamState* stream = nullptr;     // there exactly when part is not `whole`
+  uint16_t column = 0;            // position in the row; for counting findings per column
+  StreamState* stream = nullptr;  // there exactly when part is not `whole`
 };
 
 enum class Brand : uint8_t {
-  visa, mastercard, amex, diners, discover, jcb, unionpay, maestro, mir, rupay, troy, elo, hiper, hipercard, verve, uatp,
+  visa,
+  mastercard,
+  amex,
+  diners,
+  discover,
+  jcb,
+  unionpay,
+  maestro,
+  mir,
+  rupay,
+  troy,
+  elo,
+  hiper,
+  hipercard,
+  verve,
+  uatp,
 };
 
 enum class FindingKind : uint8_t { pan };
 
+// How the bytes of a finding hold its digits, and so how they are masked.
+enum class FindingForm : uint8_t {
+  characters,  // ASCII digits in text: `*`
+  decimal,  // ASCII digits of a number (a mantissa where it has an exponent): other digits, so that it stays a number
+  int8_binary,     // 8 bytes, big-endian: another number
+  numeric_binary,  // PostgreSQL numeric: another number
+  float8_binary,   // 8 bytes, IEEE 754 big-endian: another number
+  hex,             // two hex characters per character of text: the hex of `*`
+  octal_escapes,   // PostgreSQL's bytea escape form: digits stand for themselves; escapes are kept
+};
+
 // One piece of card data. Offsets are bytes within the ValueView's bytes.
 struct Finding {
-  uint32_t value = 0;   // index into the batch
+  uint32_t value = 0;  // index into the batch
   uint32_t offset = 0;
   uint32_t length = 0;  // bytes it spans, separators included
   FindingKind kind = FindingKind::pan;
   Brand brand = Brand::visa;
   uint8_t digits = 0;
   uint16_t column = 0;
+  FindingForm form = FindingForm::characters;
+  uint8_t last_kept = 4;  // digits a mask may show at the end; 0 where they would be the start of another candidate
 };
 
 }  // namespace sluice::policies

@@ -1,0 +1,284 @@
+#include "policies/cards/candidate.h"
+
+#include <array>
+
+namespace sluice::policies::cards {
+namespace {
+
+constexpr size_t kHexTokenExtraMin = 12;  // hex characters glued to a run that make it part of a hash, not a number
+constexpr size_t kHexLookMax = 16;
+constexpr size_t kFractionLookMax = 16;
+constexpr size_t kUuidBytes = 36;
+constexpr size_t kBinDigits = 6;  // what bin6_last4 leaves in front
+constexpr size_t kLastDigits = 4;
+constexpr size_t kMaskedRemainsMin = 3;  // stars behind six digits that mean "this was masked"
+
+struct Group {
+  size_t start = 0;
+  uint8_t digits = 0;
+  Separator before = Separator::none;
+};
+
+struct Window {
+  std::array<Group, kPanDigitsMax> groups;
+  size_t count = 0;
+  std::array<uint8_t, kPanDigitsMax> digits;
+  size_t size = 0;  // digits
+  size_t start = 0, end = 0;
+
+  [[nodiscard]] std::span<const uint8_t> all() const { return {digits.data(), size}; }
+};
+
+bool uniform_separators(const Window& window) {
+  for (size_t i = 2; i < window.count; ++i) {
+    if (window.groups[i].before != window.groups[1].before) return false;
+  }
+  return true;
+}
+
+bool has_dot(const Window& window) {
+  for (size_t i = 1; i < window.count; ++i) {
+    if (window.groups[i].before == Separator::dot) return true;
+  }
+  return false;
+}
+
+// Groups of one or two digits are everywhere (dates, lists, versions): they count only where all are equal (the last
+// may be shorter), the separators too, and nothing of the same kind goes on at either end.
+bool is_whole_chain(const TextView& text, const Window& window) {
+  const uint8_t width = window.groups[0].digits;
+  for (size_t i = 1; i + 1 < window.count; ++i) {
+    if (window.groups[i].digits != width) return false;
+  }
+  if (window.groups[window.count - 1].digits > width) return false;
+  const Separator separator = window.groups[1].before;
+  const auto end = static_cast<ptrdiff_t>(window.end);
+  const SeparatorAt behind = separator_at(text, end);
+  if (behind.kind == separator && is_digit_or_mask(text.at(end + behind.bytes))) return false;
+  const auto start = static_cast<ptrdiff_t>(window.start);
+  const SeparatorAt before = separator_before(text, start);
+  if (before.kind != separator) return true;
+  ptrdiff_t i = start - before.bytes - 1;
+  size_t digits = 0;
+  while (digits <= width && is_digit_or_mask(text.at(i))) ++digits, --i;
+  return digits != width;
+}
+
+// Is this how people write card numbers?
+bool has_card_layout(const TextView& text, const Window& window) {
+  if (window.count == 1) return true;
+  const bool uniform = uniform_separators(window);
+  const bool dots = has_dot(window);
+  if (dots && (!uniform || window.count < 3))
+    return false;  // one dot is a decimal point; mixed with others, two of them
+  bool all_wide = true, fours = window.count >= 3;
+  for (size_t i = 0; i < window.count; ++i) {
+    const uint8_t digits = window.groups[i].digits;
+    all_wide &= digits >= 3;
+    fours &= i + 1 < window.count ? digits == 4 : digits <= 4;
+  }
+  if (fours) return true;
+  const bool four_six = window.count == 3 && window.groups[0].digits == 4 && window.groups[1].digits == 6 && all_wide;
+  if (four_six || (all_wide && uniform)) return true;
+  return uniform && window.groups[0].digits <= 2 && is_whole_chain(text, window);
+}
+
+// A number with a fraction, or the fraction of one. `123.00` is still a whole number.
+bool touches_decimal_fraction(const TextView& text, const Window& window) {
+  if (window.count > 1 && window.groups[1].before == Separator::dot) return false;
+  const auto start = static_cast<ptrdiff_t>(window.start), end = static_cast<ptrdiff_t>(window.end);
+  if (text.at(start - 1) == '.' && is_digit_or_mask(text.at(start - 2))) return true;
+  if (text.at(end) != '.' || !is_digit_or_mask(text.at(end + 1))) return false;
+  for (size_t i = 1; i <= kFractionLookMax; ++i) {
+    const int c = text.at(end + static_cast<ptrdiff_t>(i));
+    if (!is_digit_or_mask(c)) return false;
+    if (c != '0') return true;
+  }
+  return false;
+}
+
+bool is_hex(int c) {
+  return is_digit_or_mask(c) || is_hex_letter(c);
+}
+
+// The run of hex characters around an unbroken number is long enough to be a hash.
+bool inside_hash(const TextView& text, const Window& window) {
+  size_t extra = 0;
+  bool letters = false;
+  for (size_t i = 1; i <= kHexLookMax; ++i, ++extra) {
+    const int c = text.at(static_cast<ptrdiff_t>(window.start) - static_cast<ptrdiff_t>(i));
+    if (!is_hex(c)) break;
+    letters |= is_hex_letter(c);
+  }
+  for (size_t i = 0; i < kHexLookMax; ++i, ++extra) {
+    const int c = text.at(static_cast<ptrdiff_t>(window.end + i));
+    if (!is_hex(c)) break;
+    letters |= is_hex_letter(c);
+  }
+  return letters && extra >= kHexTokenExtraMin;
+}
+
+bool is_uuid_at(const TextView& text, ptrdiff_t at) {
+  for (size_t i = 0; i < kUuidBytes; ++i) {
+    const int c = text.at(at + static_cast<ptrdiff_t>(i));
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? c != '-' : !is_hex(c)) return false;
+  }
+  return !is_hex(text.at(at - 1)) && !is_hex(text.at(at + static_cast<ptrdiff_t>(kUuidBytes)));
+}
+
+bool touches_uuid(const TextView& text, const Window& window) {
+  const auto first = static_cast<ptrdiff_t>(window.start) - static_cast<ptrdiff_t>(kUuidBytes) + 1;
+  for (ptrdiff_t at = first; at < static_cast<ptrdiff_t>(window.end); ++at) {
+    if (text.at(at + 8) == '-' && text.at(at + 13) == '-' && is_uuid_at(text, at)) return true;
+  }
+  return false;
+}
+
+unsigned two_digits(const Window& window, size_t at) {
+  return window.digits[at] * 10u + window.digits[at + 1];
+}
+
+// DDMMYYYYhhmmss: on the 30th it looks like Diners. (Year-first forms have no issuer.)
+bool is_compact_datetime(const Window& window) {
+  if (window.count != 1 || window.size != 14) return false;
+  const unsigned day = two_digits(window, 0), month = two_digits(window, 2), century = two_digits(window, 4);
+  return day >= 1 && day <= 31 && month >= 1 && month <= 12 && (century == 19 || century == 20) &&
+         two_digits(window, 8) < 24 && two_digits(window, 10) < 60 && two_digits(window, 12) < 60;
+}
+
+// The window ends in the six digits that a mask left standing ("1234567890 411111******1111").
+bool ends_in_masked_remains(const TextView& text, const Window& window) {
+  if (window.count < 2 || text.at(static_cast<ptrdiff_t>(window.end)) != '*') return false;
+  size_t digits = 0, first = window.count;
+  while (digits < kBinDigits && first > 0) digits += window.groups[--first].digits;
+  if (digits != kBinDigits) return false;
+  size_t stars = 0;
+  auto i = static_cast<ptrdiff_t>(window.end);
+  while (stars < kMaskedRemainsMin) {
+    const SeparatorAt separator = separator_at(text, i);
+    if (separator.kind != Separator::none) i += separator.bytes;
+    if (text.at(i) != '*') return false;
+    ++stars, ++i;
+  }
+  return true;
+}
+
+bool allowed_by_context(const TextView& text, const Window& window) {
+  return !touches_decimal_fraction(text, window) && !inside_hash(text, window) && !touches_uuid(text, window) &&
+         !is_compact_datetime(window) && !ends_in_masked_remains(text, window);
+}
+
+// Takes one group in. False where the digits cannot be part of a card number.
+bool read_group(const TextView& text, Window& window, Separator before) {
+  const size_t start = window.end;
+  while (is_digit(text.at(static_cast<ptrdiff_t>(window.end)))) {
+    if (window.size == kPanDigitsMax) return false;
+    window.digits[window.size++] = static_cast<uint8_t>(text.data()[window.end++] - '0');
+    if (window.size == 4 && lengths_of_first_four(window.digits[0] * 1000u + window.digits[1] * 100u +
+                                                  window.digits[2] * 10u + window.digits[3]) == 0) {
+      return false;
+    }
+  }
+  window.groups[window.count++] = {start, static_cast<uint8_t>(window.end - start), before};
+  return true;
+}
+
+// Short groups that go on from the left, or whose separator changes, can never be a whole chain: stop early, so that a
+// flood of them costs little.
+bool is_hopeless(const TextView& text, const Window& window, Separator next) {
+  const uint8_t width = window.groups[0].digits;
+  if (width > 2) return false;
+  if (window.count > 1 && (next != window.groups[1].before || window.groups[window.count - 1].digits != width))
+    return true;
+  if (window.count > 1) return false;
+  const auto start = static_cast<ptrdiff_t>(window.start);
+  const SeparatorAt before = separator_before(text, start);
+  if (before.kind != next) return false;
+  ptrdiff_t i = start - before.bytes - 1;
+  size_t digits = 0;
+  while (digits <= width && is_digit_or_mask(text.at(i))) ++digits, --i;
+  return digits == width;
+}
+
+std::optional<Candidate> longest_at(const TextView& text, size_t start) {
+  Window window;
+  window.start = window.end = start;
+  std::optional<Candidate> best;
+  Separator before = Separator::none;
+  while (read_group(text, window, before)) {
+    if (window.size >= kPanDigitsMin && has_card_layout(text, window)) {
+      const std::optional<Brand> brand = brand_of(window.all());
+      if (brand && allowed_by_context(text, window)) {
+        best = Candidate{window.end, static_cast<uint8_t>(window.size), kLastDigits, *brand};
+      }
+    }
+    const SeparatorAt next = separator_at(text, static_cast<ptrdiff_t>(window.end));
+    if (next.kind == Separator::none || !is_digit(text.at(static_cast<ptrdiff_t>(window.end + next.bytes)))) break;
+    if (window.size == kPanDigitsMax || is_hopeless(text, window, next.kind)) break;
+    window.end += next.bytes;
+    before = next.kind;
+  }
+  return best;
+}
+
+// Would the last digits that a mask leaves standing start another card number with what follows? Then they are hidden
+// too: masked text has no finding.
+bool tail_starts_another(const TextView& text, size_t start, const Candidate& candidate) {
+  size_t digits = 0;
+  for (size_t i = candidate.end; i-- > start + 1 && digits < kLastDigits;) {
+    if (!is_digit(text.data()[i])) continue;
+    ++digits;
+    const bool group_start = !is_digit(text.data()[i - 1]);
+    if (!group_start && digits < kLastDigits) continue;
+    const std::optional<Candidate> other = longest_at(text, i);
+    if (other && other->end > candidate.end) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+SeparatorAt separator_at(const TextView& text, ptrdiff_t index) {
+  switch (text.at(index)) {
+    case ' ':
+      return {Separator::space, 1};
+    case '-':
+      return {Separator::dash, 1};
+    case '.':
+      return {Separator::dot, 1};
+    case '/':
+      return {Separator::slash, 1};
+    case '\t':
+      return {Separator::tab, 1};
+    case '_':
+      return {Separator::underscore, 1};
+    case 0xC2:
+      return text.at(index + 1) == 0xA0 ? SeparatorAt{Separator::no_break_space, 2} : SeparatorAt{};
+    case 0xE2: {
+      if (text.at(index + 1) != 0x80) return {};
+      const int third = text.at(index + 2);
+      if (third >= 0x90 && third <= 0x94) return {Separator::unicode_dash, 3};  // hyphens, figure dash, en and em dash
+      if (third == 0xAF) return {Separator::no_break_space, 3};                 // narrow
+      return {};
+    }
+    default:
+      return {};
+  }
+}
+
+SeparatorAt separator_before(const TextView& text, ptrdiff_t index) {
+  for (ptrdiff_t bytes = 1; bytes <= 3; ++bytes) {
+    const SeparatorAt found = separator_at(text, index - bytes);
+    if (found.kind != Separator::none && found.bytes == bytes) return found;
+  }
+  return {};
+}
+
+std::optional<Candidate> candidate_at(const TextView& text, size_t start) {
+  std::optional<Candidate> candidate = longest_at(text, start);
+  if (candidate && tail_starts_another(text, start, *candidate)) candidate->last_kept = 0;
+  return candidate;
+}
+
+}  // namespace sluice::policies::cards

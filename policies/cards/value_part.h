@@ -1,0 +1,41 @@
+// One stretch of a value's bytes to look at, and where it stands: what the steps of ValueScanner hand to each other.
+// Borrows; one call.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "policies/cards/numbers.h"
+#include "policies/cards/value_scanner.h"
+
+namespace sluice::policies::cards {
+
+struct Part {
+  std::span<const uint8_t> bytes;
+  ValueType type;
+  ValueFormat format;
+  Ending ending;
+  StreamMemory memory;  // of the value up to here; moved on by what looks at it
+  size_t base;          // of bytes, within the ValueView
+  uint32_t value;
+  uint16_t column;
+  std::vector<Finding>* findings;
+
+  void add(size_t offset, size_t length, uint8_t digits, Brand brand, FindingForm form, uint8_t last_kept = 4) {
+    findings->push_back({value, static_cast<uint32_t>(base + offset), static_cast<uint32_t>(length), FindingKind::pan,
+                         brand, digits, column, form, last_kept});
+  }
+  void add(const NumberFinding& found, FindingForm form) {
+    add(found.offset, found.length, found.digits, found.brand, form);
+  }
+
+  // The part behind `offset`, with the memory moved over.
+  [[nodiscard]] Part behind(size_t offset) const {
+    Part rest = *this;
+    rest.bytes = bytes.subspan(offset);
+    rest.base = base + offset;
+    return rest;
+  }
+};
+
+}  // namespace sluice::policies::cards

@@ -1,0 +1,159 @@
+#include "policies/cards/value_scanner.h"
+
+#include <cassert>
+#include <cstring>
+
+#include "policies/cards/digit_prefilter.h"
+#include "policies/cards/numbers.h"
+#include "policies/cards/value_part.h"
+
+namespace sluice::policies::cards {
+namespace {
+
+// A number that comes in parts is put together up to this size; anything longer is no number with a card number in it.
+constexpr size_t kScalarBytesMax = 64;
+static_assert(kScalarBytesMax >= kNumberTextBytesMax && kScalarBytesMax >= kNumericBinaryBytesMax);
+
+// Eight bytes of unknown type may be a bigint; of fewer than 16 digits they are as likely a timestamp (microseconds).
+constexpr size_t kOpaqueIntegerDigitsMin = 16;
+
+constexpr uint8_t kFloatTextBytesMin = 5;  // "4e+15"
+
+// A quick no for the data path: true where this whole value holds no card number, decided in nanoseconds.
+bool cannot_hold(const ValueView& value) {
+  const size_t size = value.bytes.size();
+  const bool binary = value.format == ValueFormat::binary;
+  switch (value.type) {
+    case ValueType::integer:
+      return binary ? size != kInt8Bytes : size < kPanDigitsMin;
+    case ValueType::numeric:
+      return binary ? size < 10 || size > kNumericBinaryBytesMax : size < kPanDigitsMin;
+    case ValueType::floating:
+      return binary ? size != kFloat8Bytes : size < kFloatTextBytesMin;
+    case ValueType::array:
+      return binary ? size < 20 : !has_enough_digits(value.bytes);
+    case ValueType::opaque:
+      return !(binary && size == kInt8Bytes) && !has_enough_digits(value.bytes);
+    default:
+      return !has_enough_digits(value.bytes);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<ValueScanner> ValueScanner::create(Engine engine, std::string& why) {
+  std::unique_ptr<ValueScanner> scanner(new ValueScanner);
+  scanner->text_ = TextScanner::create(engine, why);
+  return scanner->text_ == nullptr ? nullptr : std::move(scanner);
+}
+
+size_t ValueScanner::scan(const ValueView& value, uint32_t index, std::vector<Finding>& findings) {
+  if (value.part == ValuePart::whole) {
+    if (cannot_hold(value)) return value.bytes.size();
+    Part part{value.bytes, value.type, value.format, Ending::complete, {}, 0, index, value.column, &findings};
+    scan_part(part);
+    return value.bytes.size();
+  }
+  assert(value.stream != nullptr);
+  const Ending ending = value.part == ValuePart::last ? Ending::complete : Ending::more_follows;
+  Part part{value.bytes, value.type, value.format, ending, {}, 0, index, value.column, &findings};
+  std::memcpy(&part.memory, value.stream->bytes, sizeof(StreamMemory));
+  const size_t decided = scan_part(part);
+  std::memcpy(value.stream->bytes, &part.memory, sizeof(StreamMemory));
+  return ending == Ending::complete ? value.bytes.size() : decided;
+}
+
+size_t ValueScanner::scan_part(Part& part) {
+  const bool binary = part.format == ValueFormat::binary;
+  switch (part.type) {
+    case ValueType::integer:
+    case ValueType::numeric:
+    case ValueType::floating:
+    case ValueType::opaque:
+      return scan_scalar(part);
+    case ValueType::json:
+      return scan_quoted_characters(part);
+    case ValueType::jsonb:
+      return binary ? scan_jsonb(part) : scan_quoted_characters(part);
+    case ValueType::bytea:
+      return binary ? scan_characters(part) : scan_bytea_text(part);
+    case ValueType::array:
+      return binary ? scan_array(part) : scan_quoted_characters(part);
+    case ValueType::text:
+      break;
+  }
+  return scan_characters(part);
+}
+
+size_t ValueScanner::scan_characters(Part& part) {
+  text_found_.clear();
+  const size_t decided = text_->scan(TextView(part.bytes, &part.memory.left), part.ending, text_found_);
+  for (const TextFinding& found : text_found_) {
+    part.add(found.start, found.candidate.end - found.start, found.candidate.digits, found.candidate.brand,
+             FindingForm::characters, found.candidate.last_kept);
+  }
+  part.memory.left.append(part.bytes.first(decided));
+  return decided;
+}
+
+size_t ValueScanner::scan_quoted_characters(Part& part) {
+  QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
+  quoted_found_.clear();
+  const TextView text(part.bytes, &part.memory.left);
+  const size_t decided = scan_quoted(*text_, text, part.ending, state, text_found_, quoted_found_);
+  for (const QuotedFinding& found : quoted_found_) {
+    part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
+  }
+  part.memory.left.append(part.bytes.first(decided));
+  part.memory.quoted = state.quoted ? 1 : 0;
+  part.memory.escaped = state.escaped ? 1 : 0;
+  part.memory.in_long_token = state.in_long_token ? 1 : 0;
+  return decided;
+}
+
+// Numbers, and bytes of unknown type that may be one. A number is looked at as a whole, so its first parts are held
+// back.
+size_t ValueScanner::scan_scalar(Part& part) {
+  enum : uint8_t { kUndecided = 0, kTooLong = 1 };
+  const bool binary = part.format == ValueFormat::binary;
+  const bool opaque = part.type == ValueType::opaque;
+  if (part.memory.mode == kUndecided) {
+    if (part.bytes.size() > (opaque ? kInt8Bytes : kScalarBytesMax)) {
+      part.memory.mode = kTooLong;
+    } else if (part.ending == Ending::more_follows) {
+      return 0;
+    }
+  }
+  if (part.memory.mode == kUndecided) {
+    std::optional<NumberFinding> found;
+    FindingForm form = FindingForm::decimal;
+    if (!binary) {
+      if (!opaque) found = find_in_number_text(part.bytes);
+    } else if (part.type == ValueType::numeric) {
+      found = find_in_numeric(part.bytes), form = FindingForm::numeric_binary;
+    } else if (part.type == ValueType::floating) {
+      found = find_in_float8(part.bytes), form = FindingForm::float8_binary;
+    } else {
+      found = find_in_int8(part.bytes), form = FindingForm::int8_binary;
+      if (opaque && found && found->digits < kOpaqueIntegerDigitsMin) found.reset();
+    }
+    if (found) {
+      part.add(*found, form);
+      return part.bytes.size();
+    }
+  }
+  if (binary && !opaque) return part.bytes.size();
+  return scan_characters(part);
+}
+
+// jsonb on the wire (jsonb_recv): one version byte, then the text.
+size_t ValueScanner::scan_jsonb(Part& part) {
+  const size_t skipped = part.memory.begun != 0 || part.bytes.empty() ? 0 : 1;
+  Part text = part.behind(skipped);
+  text.memory.begun |= static_cast<uint8_t>(skipped);
+  const size_t decided = skipped + scan_quoted_characters(text);
+  part.memory = text.memory;
+  return decided;
+}
+
+}  // namespace sluice::policies::cards

@@ -1,0 +1,59 @@
+// Looks into one value as its type and format say, and turns what the text and number detectors find into findings on
+// the value's own bytes. One ValueScanner per thread. docs/masking.md lists what is looked into.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "policies/cards/quoted_text.h"
+#include "policies/cards/text_scanner.h"
+#include "policies/cards/value.h"
+
+namespace sluice::policies::cards {
+
+// What StreamState holds between the parts of a value.
+struct StreamMemory {
+  LeftContext left;
+  uint8_t begun = 0;
+  uint8_t mode = 0;  // each type's own
+  uint8_t quoted = 0, escaped = 0, in_long_token = 0;
+  uint8_t element_type = 0, element_format = 0;
+  uint8_t element_mode = 0, element_begun = 0;
+  uint32_t element_left = 0;  // bytes of the array element that are still to come
+};
+static_assert(sizeof(StreamMemory) <= sizeof(StreamState));
+
+struct Part;  // value_part.h
+
+class ValueScanner {
+ public:
+  [[nodiscard]] static std::unique_ptr<ValueScanner> create(Engine engine, std::string& why);
+
+  // Appends the findings of one value (or part of one), in order, with `index` as their value. Returns how many bytes
+  // are decided.
+  size_t scan(const ValueView& value, uint32_t index, std::vector<Finding>& findings);
+
+ private:
+  ValueScanner() = default;
+  size_t scan_part(Part& part);
+  size_t scan_characters(Part& part);
+  size_t scan_quoted_characters(Part& part);
+  size_t scan_scalar(Part& part);
+  size_t scan_jsonb(Part& part);
+  size_t scan_bytea_text(Part& part);
+  size_t scan_hex(Part& part, size_t from);
+  size_t scan_octal_escapes(Part& part);
+  size_t scan_array(Part& part);
+  size_t scan_element(Part& part, size_t at);
+
+  std::unique_ptr<TextScanner> text_;
+  std::vector<TextFinding> text_found_;
+  std::vector<QuotedFinding> quoted_found_;
+  std::vector<uint8_t> decoded_;
+  std::vector<uint32_t> decoded_from_;
+};
+
+}  // namespace sluice::policies::cards

@@ -1,0 +1,247 @@
+// Card numbers in typed values: the mask must stay valid for the type.
+#include <bit>
+#include <cmath>
+
+#include "policies/cards/issuer_table.h"
+#include "tests/unit/policies/cards/card_test_support.h"
+
+namespace sluice::policies::testing {
+namespace {
+
+constexpr auto kText = ValueFormat::text;
+constexpr auto kBinary = ValueFormat::binary;
+
+bool passes_luhn(const std::string& digits) {
+  std::vector<uint8_t> values;
+  for (char c : digits) values.push_back(static_cast<uint8_t>(c - '0'));
+  return cards::luhn_valid(values);
+}
+
+// A PostgreSQL numeric of a non-negative whole number, trailing zero groups trimmed as the server does.
+std::string numeric(const std::string& digits, uint16_t dscale = 0) {
+  std::string padded = std::string((4 - digits.size() % 4) % 4, '0') + digits;
+  std::vector<uint16_t> groups;
+  for (size_t i = 0; i < padded.size(); i += 4) groups.push_back(static_cast<uint16_t>(std::stoi(padded.substr(i, 4))));
+  const size_t weight = groups.size() - 1;
+  while (!groups.empty() && groups.back() == 0) groups.pop_back();
+  std::string out = big_endian(groups.size(), 2) + big_endian(weight, 2) + big_endian(0, 2) + big_endian(dscale, 2);
+  for (uint16_t group : groups) out += big_endian(group, 2);
+  return out;
+}
+
+std::string numeric_digits(const std::string& bytes) {
+  std::string out;
+  const size_t groups = read_big_endian(bytes.substr(0, 2)), weight = read_big_endian(bytes.substr(2, 2));
+  for (size_t i = 0; i <= weight; ++i) {
+    const std::string group = std::to_string(i < groups ? read_big_endian(bytes.substr(8 + 2 * i, 2)) : 0);
+    out += out.empty() ? group : std::string(4 - group.size(), '0') + group;
+  }
+  return out;
+}
+
+void expect_numeric_mask(const std::string& before, const std::string& after) {
+  ASSERT_EQ(before.size(), after.size());
+  EXPECT_EQ(before.substr(0, 6), after.substr(0, 6));
+  EXPECT_EQ(before.substr(before.size() - 4), after.substr(after.size() - 4));
+  EXPECT_NE(before, after);
+  EXPECT_FALSE(passes_luhn(after)) << after;
+}
+
+TEST(Integer, TextStaysANumber) {
+  const std::string after = masked("4111111111111111", ValueType::integer);
+  expect_numeric_mask("4111111111111111", after);
+  EXPECT_EQ(masked(after, ValueType::integer), after);
+  EXPECT_EQ(masked("12345", ValueType::integer), "12345");
+  EXPECT_EQ(masked("-9223372036854775808", ValueType::integer), "-9223372036854775808");
+}
+
+TEST(Integer, BinaryInt8StaysAnInt8) {
+  for (const std::string& number : published_test_numbers()) {
+    const std::string before = big_endian(std::stoull(number), 8);
+    const std::vector<Finding> findings = find(before, ValueType::integer, kBinary);
+    ASSERT_EQ(findings.size(), 1u) << number;
+    EXPECT_EQ(findings[0].form, FindingForm::int8_binary);
+    const std::string after = masked(before, ValueType::integer, kBinary);
+    expect_numeric_mask(number, std::to_string(read_big_endian(after)));
+    EXPECT_EQ(masked(after, ValueType::integer, kBinary), after);
+  }
+  const std::string negative = big_endian(-4111111111111111, 8);
+  EXPECT_LT(static_cast<int64_t>(read_big_endian(masked(negative, ValueType::integer, kBinary))), 0);
+  EXPECT_NE(masked(negative, ValueType::integer, kBinary), negative);
+}
+
+TEST(Integer, SmallAndOddBinarySizesAreLeftAlone) {
+  for (size_t size : {0, 1, 2, 3, 4, 7, 9}) {
+    const std::string before(size, '4');
+    EXPECT_EQ(masked(before, ValueType::integer, kBinary), before);
+  }
+  EXPECT_TRUE(find(big_endian(INT64_MIN, 8), ValueType::integer, kBinary).empty());
+  EXPECT_TRUE(find(big_endian(INT64_MAX, 8), ValueType::integer, kBinary).empty());
+}
+
+TEST(Numeric, BinaryKeepsItsShape) {
+  for (const std::string& number : published_test_numbers()) {
+    const std::string before = numeric(number);
+    ASSERT_EQ(find(before, ValueType::numeric, kBinary).size(), 1u) << number;
+    const std::string after = masked(before, ValueType::numeric, kBinary);
+    ASSERT_EQ(after.size(), before.size());
+    EXPECT_EQ(after.substr(0, 8), before.substr(0, 8));
+    const std::string digits = numeric_digits(after);
+    ASSERT_EQ(digits.size(), number.size()) << number << " " << digits;
+    EXPECT_NE(digits, number);
+    EXPECT_FALSE(passes_luhn(digits)) << digits;
+    EXPECT_EQ(digits.substr(0, 4), number.substr(0, 4));
+    EXPECT_EQ(digits.substr(digits.size() - 4), number.substr(number.size() - 4));
+    EXPECT_EQ(masked(after, ValueType::numeric, kBinary), after);
+    for (size_t group = 8; group < after.size(); group += 2) EXPECT_LT(read_big_endian(after.substr(group, 2)), 10000u);
+    EXPECT_NE(read_big_endian(after.substr(after.size() - 2)), 0u) << "not canonical: " << digits;
+  }
+}
+
+TEST(Numeric, ZeroFractionCountsOtherFractionDoesNot) {
+  EXPECT_EQ(find(numeric("4111111111111111", 2), ValueType::numeric, kBinary).size(), 1u);
+  std::string fraction = numeric("4111111111111111", 2);
+  fraction[1] = static_cast<char>(fraction[1] + 1);
+  fraction += big_endian(2500, 2);
+  EXPECT_TRUE(find(fraction, ValueType::numeric, kBinary).empty());
+  EXPECT_EQ(find("4111111111111111.00", ValueType::numeric).size(), 1u);
+  EXPECT_TRUE(find("4111111111111111.25", ValueType::numeric).empty());
+  const std::string after = masked("-4111111111111111.00", ValueType::numeric);
+  EXPECT_EQ(after.size(), 20u);
+  EXPECT_EQ(after.substr(0, 7), "-411111");
+  EXPECT_EQ(after.substr(13), "1111.00");
+  EXPECT_EQ(after.find('*'), std::string::npos);
+}
+
+TEST(Numeric, MalformedBinaryIsLeftAlone) {
+  std::string bytes = numeric("4111111111111111");
+  EXPECT_TRUE(find(bytes.substr(0, 9), ValueType::numeric, kBinary).empty());
+  bytes[9] = '\x7f', bytes[8] = '\x7f';  // a group above 9999
+  EXPECT_TRUE(find(bytes, ValueType::numeric, kBinary).empty());
+  EXPECT_TRUE(find(std::string("\0\0\0\0\xC0\0\0\0", 8), ValueType::numeric, kBinary).empty());  // NaN
+}
+
+TEST(Floating, TextWithExponent) {
+  const std::string after = masked("4.111111111111111e+15", ValueType::floating);
+  EXPECT_EQ(after.substr(0, 7), "4.11111");
+  EXPECT_EQ(after.substr(13), "1111e+15") << after;
+  EXPECT_EQ(after.find('*'), std::string::npos);
+  EXPECT_EQ(masked(after, ValueType::floating), after);
+  const double value = std::stod(after);
+  EXPECT_FALSE(passes_luhn(std::to_string(static_cast<uint64_t>(value)))) << after;
+  EXPECT_EQ(find("4.00002e+15", ValueType::floating).size(), 1u);
+  EXPECT_TRUE(find("4.1111111111111115e+14", ValueType::floating).empty());
+  EXPECT_TRUE(find("4.111111111111111e-15", ValueType::floating).empty());
+  EXPECT_TRUE(find("NaN", ValueType::floating).empty());
+  EXPECT_TRUE(find("-Infinity", ValueType::floating).empty());
+}
+
+TEST(Floating, Binary) {
+  const std::string before = big_endian(std::bit_cast<uint64_t>(4111111111111111.0), 8);
+  ASSERT_EQ(find(before, ValueType::floating, kBinary).size(), 1u);
+  const std::string after = masked(before, ValueType::floating, kBinary);
+  const double value = std::bit_cast<double>(read_big_endian(after));
+  expect_numeric_mask("4111111111111111", std::to_string(static_cast<uint64_t>(value)));
+  EXPECT_EQ(masked(after, ValueType::floating, kBinary), after);
+  EXPECT_TRUE(find(big_endian(std::bit_cast<uint64_t>(4111111111111111.5), 8), ValueType::floating, kBinary).empty());
+  EXPECT_TRUE(find(big_endian(std::bit_cast<uint64_t>(std::nan("")), 8), ValueType::floating, kBinary).empty());
+}
+
+TEST(Bytea, HexStaysHex) {
+  EXPECT_EQ(masked("\\x34313131313131313131313131313131", ValueType::bytea), "\\x3431313131312a2a2a2a2a2a31313131");
+  EXPECT_EQ(masked("\\x00ff34313131203131313120313131312031313131ff", ValueType::bytea),
+            "\\x00ff343131312031312a2a202a2a2a2a2031313131ff");
+  EXPECT_TRUE(find("\\x4111111111111111", ValueType::bytea).empty());      // the digits are not the content
+  EXPECT_EQ(find("\\xzz 4111111111111111", ValueType::bytea).size(), 1u);  // not hex after all
+}
+
+TEST(Bytea, EscapeFormAndBinary) {
+  EXPECT_EQ(masked("\\0004111111111111111\\377", ValueType::bytea), "\\000411111******1111\\377");
+  EXPECT_EQ(masked("\\0644111111111111111", ValueType::bytea), "\\0644111111111111111");  // 17 digits: "44111…"
+  EXPECT_EQ(masked("\\064111111111111111", ValueType::bytea), "\\06411111******1111");
+  EXPECT_EQ(masked(std::string("\0004111111111111111\xff", 18), ValueType::bytea, kBinary),
+            std::string("\000411111******1111\xff", 18));
+}
+
+TEST(Json, NumbersStayNumbersAndStringsGetStars) {
+  const std::string after = masked(R"({"pan": 4111111111111111, "s": "4111 1111 1111 1111"})", ValueType::json);
+  EXPECT_EQ(after.substr(0, 14), R"({"pan": 411111)");
+  EXPECT_EQ(after.substr(20), R"(1111, "s": "4111 11** **** 1111"})");
+  EXPECT_EQ(after.substr(14, 6).find('*'), std::string::npos);
+  EXPECT_EQ(masked(after, ValueType::json), after);
+  EXPECT_EQ(find("[4111111111111111,5555555555554444]", ValueType::json).size(), 2u);
+  EXPECT_EQ(find("4.111111111111111e15", ValueType::json).size(), 1u);
+  EXPECT_TRUE(find("[41.11111111111111, 4111111111111111.5]", ValueType::json).empty());
+  EXPECT_EQ(masked(R"({"a\"":"4111111111111111"})", ValueType::json), R"({"a\"":"411111******1111"})");
+}
+
+TEST(Json, NumberInJsonWithinAStringStaysANumber) {
+  const std::string after = masked(R"({"payload":"{\"pan\":4111111111111111}"})", ValueType::json);
+  EXPECT_EQ(after.find('*'), std::string::npos);
+  EXPECT_NE(after.find("411111"), std::string::npos);
+  EXPECT_EQ(after.find("4111111111111111"), std::string::npos);
+}
+
+TEST(Json, JsonbBinaryHasAVersionByte) {
+  const std::string after = masked("\x01{\"p\": 4111111111111111}", ValueType::jsonb, kBinary);
+  EXPECT_EQ(after.substr(0, 13), "\x01{\"p\": 411111");
+  EXPECT_EQ(after.find('*'), std::string::npos);
+  EXPECT_EQ(find("\x01{\"p\": 4111111111111111}", ValueType::jsonb, kBinary).size(), 1u);
+}
+
+std::string array_header(uint32_t oid, uint32_t elements) {
+  return big_endian(1, 4) + big_endian(0, 4) + big_endian(oid, 4) + big_endian(elements, 4) + big_endian(1, 4);
+}
+std::string element(const std::string& bytes) {
+  return big_endian(bytes.size(), 4) + bytes;
+}
+
+TEST(Array, TextForm) {
+  const std::string numbers = masked("{4111111111111111,42,NULL,5555555555554444}", ValueType::array);
+  EXPECT_EQ(numbers.find('*'), std::string::npos);
+  EXPECT_EQ(numbers.find("4111111111111111"), std::string::npos);
+  EXPECT_EQ(numbers.find("5555555555554444"), std::string::npos);
+  EXPECT_EQ(masked("{\"4111 1111 1111 1111\",x}", ValueType::array), "{\"4111 11** **** 1111\",x}");
+  EXPECT_EQ(masked("{4111-1111-1111-1111}", ValueType::array), "{4111-11**-****-1111}");
+}
+
+TEST(Array, BinaryElementsByType) {
+  const std::string pan = "4111111111111111";
+  const auto int8 =
+      array_header(20, 3) + element(big_endian(42, 8)) + big_endian(-1, 4) + element(big_endian(4111111111111111, 8));
+  ASSERT_EQ(find(int8, ValueType::array, kBinary).size(), 1u);
+  EXPECT_EQ(find(int8, ValueType::array, kBinary)[0].offset, int8.size() - 8);
+  const std::string after = masked(int8, ValueType::array, kBinary);
+  EXPECT_EQ(after.substr(0, int8.size() - 8), int8.substr(0, int8.size() - 8));
+  EXPECT_EQ(masked(after, ValueType::array, kBinary), after);
+
+  EXPECT_EQ(masked(array_header(25, 2) + element("x") + element(pan), ValueType::array, kBinary),
+            array_header(25, 2) + element("x") + element("411111******1111"));
+  EXPECT_EQ(find(array_header(1700, 1) + element(numeric(pan)), ValueType::array, kBinary).at(0).form,
+            FindingForm::numeric_binary);
+  EXPECT_EQ(find(array_header(17, 1) + element(pan), ValueType::array, kBinary).size(), 1u);
+  EXPECT_EQ(find(array_header(3802, 1) + element("\x01" + pan), ValueType::array, kBinary).at(0).form,
+            FindingForm::decimal);
+  EXPECT_EQ(find(array_header(701, 1) + element(big_endian(std::bit_cast<uint64_t>(4111111111111111.0), 8)),
+                 ValueType::array, kBinary)
+                .at(0)
+                .form,
+            FindingForm::float8_binary);
+}
+
+TEST(Array, MalformedBinaryIsLookedAtAsBytes) {
+  const std::string pan = "4111111111111111";
+  EXPECT_EQ(find("garbage " + pan, ValueType::array, kBinary).size(), 1u);
+  EXPECT_EQ(find(array_header(25, 1) + big_endian(1000, 4) + pan, ValueType::array, kBinary).size(), 1u);
+  EXPECT_EQ(find(array_header(25, 1) + big_endian(-5, 4) + pan, ValueType::array, kBinary).size(), 1u);
+  EXPECT_EQ(find(array_header(25, 1) + element("a") + pan, ValueType::array, kBinary).size(), 1u);
+}
+
+TEST(Opaque, BytesAsTextAndEightBytesAsInteger) {
+  EXPECT_EQ(masked("(1,4111111111111111)", ValueType::opaque, kBinary), "(1,411111******1111)");
+  EXPECT_EQ(find(big_endian(4111111111111111, 8), ValueType::opaque, kBinary).size(), 1u);
+  EXPECT_TRUE(find(big_endian(378282246310005, 8), ValueType::opaque, kBinary).empty()) << "may be a timestamp";
+}
+
+}  // namespace
+}  // namespace sluice::policies::testing
