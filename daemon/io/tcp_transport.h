@@ -23,6 +23,16 @@ class TcpTransport final : public Transport {
   UniqueFd socket_;
 };
 
+// Stands where there is no connection: everything has ended.
+class NoTransport final : public Transport {
+ public:
+  [[nodiscard]] IoResult read(std::span<uint8_t>) override { return {IoState::end, 0, 0}; }
+  [[nodiscard]] IoResult write(std::span<const iovec>) override { return {IoState::end, 0, 0}; }
+  void shutdown_write() override {}
+  void reset() override {}
+  [[nodiscard]] int fd() const override { return -1; }
+};
+
 // TCP_NODELAY, and keepalive so that a peer that vanished is found (kKeepalive* in the source). Errors are of no consequence: a socket
 // that is no TCP socket works without.
 void tune_stream(int fd);

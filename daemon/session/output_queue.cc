@@ -4,7 +4,7 @@
 
 namespace sluice::session {
 
-void OutputQueue::append(std::span<const Actions::Piece> pieces, size_t skip, uint64_t barrier) {
+bool OutputQueue::append(std::span<const Actions::Piece> pieces, size_t skip, uint64_t barrier) {
   if (head_ > 0 && head_ >= bytes_.size() / 2) {  // move down at most half: amortised, each byte moves once
     const size_t moved = head_;
     bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(moved));
@@ -21,6 +21,7 @@ void OutputQueue::append(std::span<const Actions::Piece> pieces, size_t skip, ui
     bytes_.insert(bytes_.end(), piece.data + skip, piece.data + piece.size);
     skip = 0;
   }
+  return rises;
 }
 
 void OutputQueue::settle(uint64_t durable) {

@@ -24,7 +24,8 @@ class OutputQueue {
   [[nodiscard]] size_t size() const { return bytes_.size() - head_; }
 
   // Copies the pieces, the first `skip` bytes of them left out (they were sent). `barrier`: 0, or the sequence that they wait for.
-  void append(std::span<const Actions::Piece> pieces, size_t skip, uint64_t barrier);
+  // True where that is a new one, which nothing in the queue waited for before.
+  bool append(std::span<const Actions::Piece> pieces, size_t skip, uint64_t barrier);
 
   // What may leave now, with the log durable up to `durable`.
   [[nodiscard]] std::span<const uint8_t> ready(uint64_t durable);

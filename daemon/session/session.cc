@@ -251,6 +251,13 @@ void Session::drain() {
   if (connecting_ || settled()) fail(Failure::shutdown, "the proxy is shutting down");
 }
 
+void Session::abandon(std::string_view detail) {
+  if (finished_) return;
+  fail(Failure::shutdown, detail);  // one attempt to tell the client
+  for (End& one : ends_) one.broken = true;
+  finish();
+}
+
 bool Session::settled() const {
   const Phase now = machine_->phase();
   const bool waits = now == Phase::idle || now == Phase::startup || now == Phase::authentication;
@@ -279,8 +286,7 @@ void Session::send(Side side, std::span<const Actions::Piece> pieces, uint64_t b
     for (const Actions::Piece& piece : pieces) total += piece.size;
     if (sent == total) return;
   }
-  to.out.append(pieces, sent, held ? barrier : 0);
-  if (held) host_.await_durable(*this, barrier);
+  if (to.out.append(pieces, sent, held ? barrier : 0)) host_.await_durable(*this, barrier);
 }
 
 // Writes until everything is gone or the socket is full. Returns how many bytes went.

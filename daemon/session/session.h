@@ -70,6 +70,7 @@ class Session final : private io::Timer {
   void log_failed();         // bytes that wait for the log will never leave: the session ends
   void fail(Failure failure, std::string_view detail);  // tells the client, ends
   void drain();              // end as soon as it is idle
+  void abandon(std::string_view detail);  // end now: what could not be delivered is lost
 
   // Memory that this session holds beside itself, machine and gate (bytes); for the tests of the bound.
   [[nodiscard]] size_t buffered_bytes() const;

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <string_view>
 
+#include "daemon/events/event_builder.h"
 #include "daemon/session/actions.h"
 #include "daemon/session/gate.h"
+#include "parsers/sql/analysis.h"
 
 namespace sluice::session {
 
@@ -15,10 +17,23 @@ struct SessionTotals {
   uint64_t bytes_to_server = 0;
 };
 
+// What a gate decided, for lists of sessions.
+struct GateTotals {
+  uint64_t commands = 0;  // let go and refused
+  uint64_t blocked = 0;   // of those, refused
+};
+
 class SessionGate : public Gate {
  public:
   // The highest event sequence that bytes released so far depend on; never falls; 0 where nothing has to be durable first.
   [[nodiscard]] virtual uint64_t barrier() const = 0;
+
+  // The analysis of the text that this session waits for. The session is resumed after it.
+  virtual void analysed(sql::Analysis analysis) = 0;
+
+  // Who and what the session is, with what the client claims as far as it is known; for lists of sessions.
+  [[nodiscard]] virtual const events::SessionInfo& info() const = 0;
+  [[nodiscard]] virtual const GateTotals& gate_totals() const = 0;
 
   // The session is over; called once, last.
   virtual void ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) = 0;

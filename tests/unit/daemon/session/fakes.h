@@ -40,6 +40,9 @@ class FakeGate final : public SessionGate {
   void claimed(const policies::ClaimedIdentity&) override {}
   void note(SessionNote, std::string_view) override {}
   uint64_t barrier() const override { return barrier_value; }
+  void analysed(sql::Analysis) override {}
+  const events::SessionInfo& info() const override { return info_; }
+  const GateTotals& gate_totals() const override { return totals_; }
   void ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) override {
     EXPECT_FALSE(ended_out_.has_value()) << "a session ends once";
     ended_out_ = Ended{reason, std::string(detail), totals};
@@ -49,6 +52,8 @@ class FakeGate final : public SessionGate {
 
  private:
   std::optional<Ended>& ended_out_;
+  events::SessionInfo info_;
+  GateTotals totals_;
 };
 
 // Relays lines. A line of the client that starts with '!' raises the gate's barrier, with '?' parks until answered, with '=' is

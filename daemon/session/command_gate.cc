@@ -1,0 +1,283 @@
+#include "daemon/session/command_gate.h"
+
+#include <cassert>
+
+#include "daemon/command/statement.h"
+
+namespace sluice::session {
+namespace {
+
+using events::EventBuilder;
+using events::EventOutcome;
+using events::EventType;
+using policies::StatementFacts;
+
+constexpr std::string_view kLogUnavailable = "audit log cannot be written; command not executed";
+
+std::string_view to_word(Stage stage) {
+  switch (stage) {
+    case Stage::query: return "query";
+    case Stage::parse: return "parse";
+    case Stage::bind: return "bind";
+    case Stage::execute: return "execute";
+    case Stage::function_call: return "function_call";
+    case Stage::copy_in: return "copy_in";
+    case Stage::cancel: return "cancel";
+    case Stage::replication: return "replication";
+  }
+  return "unknown";
+}
+
+sql::TextSettings for_sql(const TextSettings& settings) {
+  return {settings.client_encoding, settings.standard_conforming_strings, settings.certain};
+}
+
+// Only for telling that a text that comes again is the same one; the cache has its own keyed hash.
+uint64_t fingerprint(std::string_view text) {
+  static constexpr command::HashKey kFixedKey{0x736c756963652d31, 0x736c756963652d32};
+  return command::keyed_hash(text, kFixedKey);
+}
+
+const StatementFacts& no_facts() {
+  static const StatementFacts facts;
+  return facts;
+}
+
+}  // namespace
+
+CommandGate::CommandGate(GateContext& context, SessionSubject subject) : context_(context), subject_(std::move(subject)) {
+  EventBuilder started = event(EventType::session_started, EventOutcome::success);
+  publish(started);
+}
+
+EventBuilder CommandGate::event(EventType type, EventOutcome outcome) const {
+  return EventBuilder(type, {context_.clock.utc_ns()}, outcome, subject_.info);
+}
+
+uint64_t CommandGate::publish(EventBuilder& built) {
+  uint64_t self_findings = 0;
+  const uint64_t sequence = context_.outbox.publish(built.build(context_.scanner, self_findings));
+  if (self_findings > 0) context_.counters.self_findings.fetch_add(self_findings, std::memory_order_relaxed);
+  return sequence;
+}
+
+void CommandGate::refresh_policy() {
+  const uint64_t generation = context_.policies.generation();
+  if (policy_ != nullptr && generation == policy_generation_) return;
+  policy_generation_ = generation;
+  const policies::Subject subject{subject_.info.target, subject_.direction, subject_.protocol, subject_.info.actor.attested,
+                                  subject_.info.actor.claimed};
+  policy_ = std::make_unique<policies::SessionPolicy>(context_.policies.current(), subject, &context_.policy_cache);
+}
+
+// --- a command ---------------------------------------------------------------------------------------------------------
+
+Answer CommandGate::submit(const CommandRequest& request) {
+  if (context_.outbox.log_failing()) {
+    // Not even the refusal can be recorded; it is counted, and the log says so first thing when it recovers.
+    context_.counters.commands_refused_unrecorded.fetch_add(1, std::memory_order_relaxed);
+    return Refused{std::string(kLogUnavailable), "58030"};
+  }
+  if (!context_.outbox.has_room()) {
+    context_.outbox.want_room();
+    return Parked{};
+  }
+  refresh_policy();
+  switch (request.stage) {
+    case Stage::query:
+    case Stage::parse: {
+      const AnalysedRef statement = statement_of(request);
+      if (statement == nullptr) return Parked{};
+      return decide(request, statement);
+    }
+    case Stage::bind:
+    case Stage::execute:
+    case Stage::copy_in:
+      // Only gates make statements, so what comes back is one of ours.
+      return decide(request, std::static_pointer_cast<const AnalysedStatement>(request.statement));
+    case Stage::function_call: return decide_function_call(request);
+    case Stage::cancel: {
+      // A cancel carries no command; refusing it would only keep a statement running. It is recorded.
+      policies::Decision decision;
+      decision.effect = policies::Effect::allow;
+      decision.permit = policies::Permit::for_upkeep(policies::Upkeep::cancel);
+      return let_go(request, nullptr, no_facts(), decision);
+    }
+    case Stage::replication:
+      return refuse(request, nullptr, no_facts(), {}, "replication connections are not supported through this proxy", "0A000");
+  }
+  return refuse(request, nullptr, command::unknown_facts("stage of the protocol"), {}, "unknown command", "0A000");
+}
+
+AnalysedRef CommandGate::statement_of(const CommandRequest& request) {
+  if (waiting_ != nullptr) {
+    if (waiting_->text_bytes == request.text.size() && waiting_->text_hash == fingerprint(request.text)) {
+      if (waiting_->answer == nullptr) return nullptr;
+      AnalysedRef answer = std::move(waiting_->answer);
+      waiting_.reset();
+      return answer;
+    }
+    if (waiting_->answer == nullptr) return nullptr;  // one analysis at a time; its answer resumes the session
+    waiting_.reset();
+  }
+  const sql::TextSettings settings = for_sql(request.settings);
+  if (AnalysedRef known = context_.statements.find(request.text, settings); known != nullptr) return known;
+  command::AnalysisJob job{subject_.serial, std::string(request.text), request.settings.client_encoding,
+                           request.settings.standard_conforming_strings, request.settings.certain};
+  if (auto analysis = context_.analyst.analyze(std::move(job)); analysis.has_value()) {
+    AnalysedRef statement = make_statement(request.text, std::move(*analysis), context_.scanner);
+    context_.statements.put(request.text, settings, statement);
+    return statement;
+  }
+  waiting_ = std::make_unique<Waiting>();
+  waiting_->text_bytes = request.text.size();
+  waiting_->text_hash = fingerprint(request.text);
+  waiting_->text = std::make_unique<std::string>(request.text);
+  waiting_->settings = request.settings;
+  return nullptr;
+}
+
+void CommandGate::analysed(sql::Analysis analysis) {
+  if (waiting_ == nullptr || waiting_->answer != nullptr) return;
+  waiting_->answer = make_statement(*waiting_->text, std::move(analysis), context_.scanner);
+  context_.statements.put(*waiting_->text, for_sql(waiting_->settings), waiting_->answer);
+  waiting_->text.reset();
+}
+
+Answer CommandGate::decide(const CommandRequest& request, const AnalysedRef& statement) {
+  if (statement == nullptr) {
+    const StatementFacts facts = command::unknown_facts("a prepared statement that this session did not show");
+    const policies::Decision decision = policy_->decide(facts);
+    if (decision.effect == policies::Effect::allow) return let_go(request, nullptr, facts, decision);
+    return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+  }
+  if (statement->copies_binary) {
+    return refuse(request, statement, statement->facts, {}, "binary COPY is not supported through this proxy yet", "0A000");
+  }
+  if (!statement->executes.empty()) {
+    if (names_ == nullptr) names_ = std::make_unique<PreparedNames>();
+    const StatementFacts facts = names_->facts_with_executed(*statement);
+    const policies::Decision decision = policy_->decide(facts);
+    if (decision.effect == policies::Effect::allow) return let_go(request, statement, facts, decision);
+    return refuse(request, statement, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+  }
+  const policies::Decision decision = policy_->decide(std::shared_ptr<const StatementFacts>(statement, &statement->facts));
+  if (decision.effect == policies::Effect::allow) return let_go(request, statement, statement->facts, decision);
+  return refuse(request, statement, statement->facts, decision.rule, policies::refusal_text(decision, statement->facts), "42501");
+}
+
+Answer CommandGate::decide_function_call(const CommandRequest& request) {
+  // By its number alone nothing is known of a function but that it is called.
+  StatementFacts facts;
+  facts.kinds = {policies::StatementKind::call};
+  facts.kinds_complete = false;
+  facts.why_unknown = "function " + std::to_string(request.function_oid) + " is called by its number";
+  const policies::Decision decision = policy_->decide(facts);
+  if (decision.effect == policies::Effect::allow) return let_go(request, nullptr, facts, decision);
+  return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+}
+
+Answer CommandGate::let_go(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
+                           const policies::Decision& decision) {
+  assert(decision.permit.has_value());
+  remember_names(request, statement);
+  if (!request.record_intent) return Passed{*decision.permit, statement, 0};
+  const CommandId command = ++last_command_;
+  ++totals_.commands;
+  EventBuilder received = event(EventType::command_received, EventOutcome::success);
+  received.command(command);
+  describe(received, request, statement, facts, decision.rule);
+  const uint64_t sequence = publish(received);
+  assert(sequence != 0);  // there was room, and only this thread publishes here
+  if (context_.durability == Durability::strict) barrier_ = sequence;
+  return Passed{*decision.permit, statement, command};
+}
+
+Answer CommandGate::refuse(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
+                           std::string_view rule, std::string message, std::string sqlstate) {
+  const CommandId command = ++last_command_;
+  ++totals_.commands;
+  ++totals_.blocked;
+  EventBuilder blocked = event(EventType::command_blocked, EventOutcome::refused);
+  blocked.command(command);
+  describe(blocked, request, statement, facts, rule);
+  blocked.error_code(sqlstate).detail(message);
+  publish(blocked);
+  return Refused{std::move(message), std::move(sqlstate)};
+}
+
+void CommandGate::describe(EventBuilder& built, const CommandRequest& request, const AnalysedRef& statement,
+                           const StatementFacts& facts, std::string_view rule) {
+  built.stage(to_word(request.stage)).kinds(facts.kinds).relations(facts.relations).functions(facts.functions);
+  built.rule(rule, policy_->set()->version());
+  if (statement != nullptr) built.text(statement->stored);
+  if (!request.values.empty()) context_.bind_excerpt.add(request.values, context_.scanner, built);
+  if (request.stage == Stage::function_call) built.counter("function_oid", request.function_oid);
+}
+
+// Names that later EXECUTEs may use: of SQL-level PREPARE, and of the protocol's Parse, which share one namespace on the server.
+void CommandGate::remember_names(const CommandRequest& request, const AnalysedRef& statement) {
+  if (statement == nullptr) return;
+  const bool named_parse = request.stage == Stage::parse && !request.statement_name.empty();
+  if (!named_parse && statement->prepares.empty()) return;
+  if (names_ == nullptr) names_ = std::make_unique<PreparedNames>();
+  if (named_parse) names_->add(request.statement_name, statement);
+  for (const std::string& name : statement->prepares) names_->add(name, statement);
+}
+
+// --- what becomes of it ------------------------------------------------------------------------------------------------
+
+void CommandGate::complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) {
+  const auto outcome = completion.outcome == Outcome::success ? EventOutcome::success : EventOutcome::failure;
+  EventBuilder completed = event(EventType::command_completed, outcome);
+  if (command != 0) {
+    completed.command(command);
+  } else {
+    completed.detail("outside of any command");
+  }
+  completed.rows(completion.rows).bytes(completion.bytes).error_code(completion.error_code);
+  for (const FindingCount& finding : findings) {
+    completed.finding({policies::to_string(finding.kind), policies::to_string(finding.brand), finding.where, finding.count});
+  }
+  publish(completed);
+}
+
+void CommandGate::claimed(const policies::ClaimedIdentity& identity) {
+  subject_.info.actor.claimed = identity;
+  policy_.reset();  // rules may name the database user
+}
+
+void CommandGate::note(SessionNote kind, std::string_view detail) {
+  struct Meaning {
+    EventType type;
+    EventOutcome outcome;
+  };
+  const Meaning meaning = [kind]() -> Meaning {
+    switch (kind) {
+      case SessionNote::authenticated: return {EventType::authentication, EventOutcome::success};
+      case SessionNote::authentication_failed: return {EventType::authentication, EventOutcome::failure};
+      case SessionNote::protocol_violation: return {EventType::protocol_violation, EventOutcome::refused};
+      case SessionNote::refused_replication: return {EventType::connect_refused, EventOutcome::refused};
+      case SessionNote::limit_exceeded: return {EventType::limit_exceeded, EventOutcome::refused};
+    }
+    return {EventType::protocol_violation, EventOutcome::refused};
+  }();
+  EventBuilder noted = event(meaning.type, meaning.outcome);
+  noted.detail(detail);
+  publish(noted);
+}
+
+void CommandGate::ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) {
+  assert(!ended_);
+  ended_ = true;
+  const bool as_expected = reason == CloseReason::finished || reason == CloseReason::client_left || reason == CloseReason::shutdown;
+  EventBuilder last = event(EventType::session_ended, as_expected ? EventOutcome::success : EventOutcome::failure);
+  std::string why(to_string(reason));
+  if (!detail.empty()) why.append(": ").append(detail);
+  last.detail(why);
+  last.counter("bytes_to_client", totals.bytes_to_client).counter("bytes_to_server", totals.bytes_to_server);
+  last.counter("commands", totals_.commands).counter("blocked", totals_.blocked);
+  publish(last);
+}
+
+}  // namespace sluice::session
