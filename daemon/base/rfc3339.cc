@@ -10,7 +10,9 @@ namespace {
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 constexpr int64_t kSecondsPerDay = 86'400;
 
-int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0); }
+int64_t floor_div(int64_t a, int64_t b) {
+  return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
+}
 
 // Takes exactly `count` digits off the front.
 bool take_digits(std::string_view& text, size_t count, int64_t& value) {
@@ -32,7 +34,8 @@ bool take(std::string_view& text, char expected) {
 
 std::optional<int64_t> to_ns(int64_t seconds, int64_t fraction_ns) {
   int64_t ns = 0;
-  if (__builtin_mul_overflow(seconds, kNsPerSecond, &ns) || __builtin_add_overflow(ns, fraction_ns, &ns)) return std::nullopt;
+  if (__builtin_mul_overflow(seconds, kNsPerSecond, &ns) || __builtin_add_overflow(ns, fraction_ns, &ns))
+    return std::nullopt;
   return ns;
 }
 
@@ -58,9 +61,9 @@ std::string format_rfc3339(int64_t utc_ns) {
   const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{days}}};
   char text[64];
   std::snprintf(text, sizeof text, "%04d-%02u-%02uT%02d:%02d:%02d.%09lldZ", static_cast<int>(date.year()),
-                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), static_cast<int>(second_of_day / 3600),
-                static_cast<int>(second_of_day / 60 % 60), static_cast<int>(second_of_day % 60),
-                static_cast<long long>(fraction));
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(second_of_day / 3600), static_cast<int>(second_of_day / 60 % 60),
+                static_cast<int>(second_of_day % 60), static_cast<long long>(fraction));
   return text;
 }
 
@@ -72,7 +75,8 @@ std::optional<int64_t> parse_rfc3339(std::string_view text) {
       !take_digits(text, 2, day)) {
     return std::nullopt;
   }
-  const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(year)}, std::chrono::month{static_cast<unsigned>(month)},
+  const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(year)},
+                                         std::chrono::month{static_cast<unsigned>(month)},
                                          std::chrono::day{static_cast<unsigned>(day)}};
   if (!date.ok()) return std::nullopt;
   const int64_t day_seconds = std::chrono::sys_days{date}.time_since_epoch().count() * kSecondsPerDay;
@@ -115,12 +119,23 @@ std::optional<int64_t> parse_time_argument(std::string_view text, int64_t now_ut
   if (error == std::errc{} && end + 1 == text.data() + text.size() && amount >= 0) {
     int64_t unit_seconds = 0;
     switch (*end) {
-      case 's': unit_seconds = 1; break;
-      case 'm': unit_seconds = 60; break;
-      case 'h': unit_seconds = 3600; break;
-      case 'd': unit_seconds = kSecondsPerDay; break;
-      case 'w': unit_seconds = 7 * kSecondsPerDay; break;
-      default: break;
+      case 's':
+        unit_seconds = 1;
+        break;
+      case 'm':
+        unit_seconds = 60;
+        break;
+      case 'h':
+        unit_seconds = 3600;
+        break;
+      case 'd':
+        unit_seconds = kSecondsPerDay;
+        break;
+      case 'w':
+        unit_seconds = 7 * kSecondsPerDay;
+        break;
+      default:
+        break;
     }
     int64_t ago_seconds = 0;
     if (unit_seconds > 0 && !__builtin_mul_overflow(amount, unit_seconds, &ago_seconds)) {

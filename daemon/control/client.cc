@@ -76,8 +76,8 @@ class LineCutter {
 };
 
 // The body of a refusal, whole.
-ClientReply read_refusal(SocketStream& stream, boost::beast::flat_buffer& buffer, http::response_parser<http::buffer_body>&& started,
-                         error_code& ec) {
+ClientReply read_refusal(SocketStream& stream, boost::beast::flat_buffer& buffer,
+                         http::response_parser<http::buffer_body>&& started, error_code& ec) {
   ClientReply reply{started.get().result_int(), {}};
   std::array<char, kReadBytes> memory;
   while (!started.is_done() && reply.body.size() < kReplyBytesMax) {
@@ -122,7 +122,8 @@ tl::expected<ClientReply, ClientError> ControlClient::stream(std::string_view ta
   http::response_parser<http::buffer_body> parser;
   parser.body_limit(boost::none);
   error_code ec;
-  // A search that finds little for a long time sends nothing meanwhile: no deadline from here on, the socket tells when it ends.
+  // A search that finds little for a long time sends nothing meanwhile: no deadline from here on, the socket tells when
+  // it ends.
   stream.set_deadline(SocketStream::Clock::time_point::max());
   http::read_header(stream, buffer, parser, ec);
   if (ec) return broken(path_ + ": " + (write_error ? write_error : ec).message());
@@ -141,7 +142,8 @@ tl::expected<ClientReply, ClientError> ControlClient::stream(std::string_view ta
     if (ec == http::error::need_buffer) ec = {};
     if (ec) return broken("the daemon ended the stream before its end: " + ec.message());
     if (!cutter.take({memory.data(), memory.size() - parser.get().body().size})) {
-      if (cutter.too_long()) return broken("a line of the stream is longer than " + std::to_string(kStreamLineBytesMax) + " bytes");
+      if (cutter.too_long())
+        return broken("a line of the stream is longer than " + std::to_string(kStreamLineBytesMax) + " bytes");
       return ClientReply{200, {}};
     }
   }

@@ -23,7 +23,7 @@ struct ClientError {
 };
 
 inline constexpr std::chrono::milliseconds kReplyTimeout{15'000};
-inline constexpr uint64_t kReplyBytesMax = 64u << 20;   // a whole reply; streams have no limit
+inline constexpr uint64_t kReplyBytesMax = 64u << 20;  // a whole reply; streams have no limit
 inline constexpr size_t kStreamLineBytesMax = 64u << 20;
 
 class ControlClient {
@@ -33,8 +33,8 @@ class ControlClient {
   // `target` is path and query, already encoded (request_target.h).
   [[nodiscard]] tl::expected<ClientReply, ClientError> call(std::string_view method, std::string_view target) const;
 
-  // GET whose answer comes line by line, for as long as it takes. `line` returning false ends it early. The reply's body is empty
-  // where its status is 200; otherwise it is the refusal.
+  // GET whose answer comes line by line, for as long as it takes. `line` returning false ends it early. The reply's
+  // body is empty where its status is 200; otherwise it is the refusal.
   [[nodiscard]] tl::expected<ClientReply, ClientError> stream(std::string_view target,
                                                               const std::function<bool(std::string_view)>& line) const;
 

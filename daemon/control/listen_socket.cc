@@ -25,7 +25,8 @@ std::optional<gid_t> admin_group() {
   std::vector<char> memory(64 * 1024);
   group entry = {};
   group* found = nullptr;
-  if (::getgrnam_r(kAdminGroup, &entry, memory.data(), memory.size(), &found) != 0 || found == nullptr) return std::nullopt;
+  if (::getgrnam_r(kAdminGroup, &entry, memory.data(), memory.size(), &found) != 0 || found == nullptr)
+    return std::nullopt;
   return found->gr_gid;
 }
 
@@ -35,7 +36,8 @@ Status make_directory(const std::filesystem::path& directory, std::optional<gid_
   if (directory.empty() || std::filesystem::is_directory(directory, error)) return {};
   if (const Status parent = make_directory(directory.parent_path(), std::nullopt); !parent) return parent;
   if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno("make " + directory.string(), errno);
-  if (admins && (::chown(directory.c_str(), static_cast<uid_t>(-1), *admins) < 0 || ::chmod(directory.c_str(), 0710) < 0)) {
+  if (admins &&
+      (::chown(directory.c_str(), static_cast<uid_t>(-1), *admins) < 0 || ::chmod(directory.c_str(), 0710) < 0)) {
     return fail_errno("give " + directory.string() + " to the group " + kAdminGroup, errno);
   }
   return {};
@@ -49,7 +51,8 @@ Status remove_stale(const std::string& path) {
     return fail_errno(path, errno);
   }
   if (!S_ISSOCK(found.st_mode)) return fail(path + ": exists and is not a socket");
-  if (connect_unix(path)) return fail(path + ": another process answers on this socket; is a Sluice daemon running already?");
+  if (connect_unix(path))
+    return fail(path + ": another process answers on this socket; is a Sluice daemon running already?");
   if (::unlink(path.c_str()) < 0 && errno != ENOENT) return fail_errno("remove the old socket " + path, errno);
   return {};
 }
@@ -61,7 +64,8 @@ Result<UniqueFd> listen_unix(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.empty() || path[0] != '/') return fail("control socket '" + path + "': not an absolute path");
   if (path.size() >= sizeof address.sun_path) {
-    return fail("control socket " + path + ": the path is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes");
+    return fail("control socket " + path + ": the path is longer than " + std::to_string(sizeof address.sun_path - 1) +
+                " bytes");
   }
   std::memcpy(address.sun_path, path.data(), path.size());
 
@@ -73,8 +77,8 @@ Result<UniqueFd> listen_unix(const std::string& path) {
 
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return fail_errno("control socket", errno);
-  // Until chown has happened nobody else may open it; bind() makes the file under the umask of the process, which is process-wide,
-  // but no other thread exists yet.
+  // Until chown has happened nobody else may open it; bind() makes the file under the umask of the process, which is
+  // process-wide, but no other thread exists yet.
   const mode_t before = ::umask(0177);
   const int bound = ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const int bind_error = errno;

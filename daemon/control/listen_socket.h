@@ -1,5 +1,5 @@
-// Makes the control socket: its directory, its mode, its group. A socket that a dead process left behind is replaced; one that is
-// answered is not. Called once at start, before any other thread exists.
+// Makes the control socket: its directory, its mode, its group. A socket that a dead process left behind is replaced;
+// one that is answered is not. Called once at start, before any other thread exists.
 #pragma once
 
 #include <string>

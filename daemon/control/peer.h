@@ -1,6 +1,6 @@
 // Who is at the other end of the control socket, as the kernel says (SO_PEERCRED), and what that caller may do.
-// Reading is for whoever can open the socket (mode 0660, group sluice-admin); changing something is checked once more here,
-// because a socket can be handed on. Stateless; any thread.
+// Reading is for whoever can open the socket (mode 0660, group sluice-admin); changing something is checked once more
+// here, because a socket can be handed on. Stateless; any thread.
 #pragma once
 
 #include "daemon/base/result.h"

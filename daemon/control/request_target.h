@@ -1,5 +1,5 @@
-// The target of a control request, "/v1/events?since_ns=5&filter=type%3Dx", taken apart and put together (RFC 3986, sections 2.1
-// and 3.4; '+' stands for itself). Pure functions over bounded input.
+// The target of a control request, "/v1/events?since_ns=5&filter=type%3Dx", taken apart and put together (RFC 3986,
+// sections 2.1 and 3.4; '+' stands for itself). Pure functions over bounded input.
 #pragma once
 
 #include <map>

@@ -12,9 +12,13 @@ namespace {
 constexpr std::string_view kSessionPrefix = "/v1/sessions/";
 constexpr std::string_view kKillSuffix = "/kill";
 
-ControlReply refuse(unsigned status, std::string_view sentence) { return {status, to_line(Json{{"error", sentence}}), false}; }
+ControlReply refuse(unsigned status, std::string_view sentence) {
+  return {status, to_line(Json{{"error", sentence}}), false};
+}
 
-ControlReply ok(const Json& json) { return {200, to_line(json), false}; }
+ControlReply ok(const Json& json) {
+  return {200, to_line(json), false};
+}
 
 // A number in the query; absent leaves `value` as it is.
 template <typename Number>
@@ -49,13 +53,15 @@ ControlReply session_route(const ControlRequest& request, Operations& operations
   if (!request.may_change) {
     return refuse(403, "ending a session needs root, the daemon's user, or membership of the group sluice-admin");
   }
-  if (operations.kill(id, request.caller) == KillResult::not_found) return refuse(404, "no live session " + std::string(id));
+  if (operations.kill(id, request.caller) == KillResult::not_found)
+    return refuse(404, "no live session " + std::string(id));
   return ok(Json{{"id", id}, {"killed", true}});
 }
 
 ControlReply reload(const ControlRequest& request, Operations& operations) {
   if (request.method != "POST") return refuse(405, "this path takes POST");
-  if (!request.may_change) return refuse(403, "a reload needs root, the daemon's user, or membership of the group sluice-admin");
+  if (!request.may_change)
+    return refuse(403, "a reload needs root, the daemon's user, or membership of the group sluice-admin");
   return ok(to_json(operations.reload(request.caller)));
 }
 
@@ -72,7 +78,9 @@ std::string describe(const audit::EventQuery& query, bool follow) {
 
 }  // namespace
 
-bool is_stream(const ControlRequest& request) { return request.target.path == "/v1/events" && request.method == "GET"; }
+bool is_stream(const ControlRequest& request) {
+  return request.target.path == "/v1/events" && request.method == "GET";
+}
 
 ControlReply answer(const ControlRequest& request, Operations& operations) {
   const std::string& path = request.target.path;
@@ -90,15 +98,16 @@ ControlReply answer(const ControlRequest& request, Operations& operations) {
 Result<std::optional<ControlReply>> stream(const ControlRequest& request, Operations& operations, LineSink& sink) {
   audit::EventQuery query;
   uint64_t follow = 0;
-  if (!read_number(request.target, "since_ns", query.since_ns) || !read_number(request.target, "until_ns", query.until_ns) ||
-      !read_number(request.target, "limit", query.limit) || !read_number(request.target, "from_index", query.from_index) ||
-      !read_number(request.target, "follow", follow)) {
+  if (!read_number(request.target, "since_ns", query.since_ns) ||
+      !read_number(request.target, "until_ns", query.until_ns) || !read_number(request.target, "limit", query.limit) ||
+      !read_number(request.target, "from_index", query.from_index) || !read_number(request.target, "follow", follow)) {
     return refuse(400, "since_ns, until_ns, limit, from_index and follow take whole numbers");
   }
   const auto filter = request.target.query.find("filter");
   if (filter != request.target.query.end()) query.filter = filter->second;
   for (const auto& [name, value] : request.target.query) {
-    if (name != "since_ns" && name != "until_ns" && name != "limit" && name != "from_index" && name != "follow" && name != "filter") {
+    if (name != "since_ns" && name != "until_ns" && name != "limit" && name != "from_index" && name != "follow" &&
+        name != "filter") {
       return refuse(400, "unknown parameter " + name);
     }
   }

@@ -37,7 +37,7 @@ class LineSink {
  public:
   virtual ~LineSink() = default;
   [[nodiscard]] virtual bool line(std::string_view text) = 0;
-  [[nodiscard]] virtual bool flush() = 0;                                // what was buffered goes out, the reply begins if it has not
+  [[nodiscard]] virtual bool flush() = 0;  // what was buffered goes out, the reply begins if it has not
   [[nodiscard]] virtual bool pause(std::chrono::milliseconds time) = 0;  // between two looks at the log
 };
 
@@ -49,7 +49,9 @@ inline constexpr std::chrono::milliseconds kFollowInterval{200};
 // For every request that is not a stream.
 [[nodiscard]] ControlReply answer(const ControlRequest& request, Operations& operations);
 
-// For a stream. A reply means that nothing was sent yet and this is what to say; an error means that the stream broke half-way.
-[[nodiscard]] Result<std::optional<ControlReply>> stream(const ControlRequest& request, Operations& operations, LineSink& sink);
+// For a stream. A reply means that nothing was sent yet and this is what to say; an error means that the stream broke
+// half-way.
+[[nodiscard]] Result<std::optional<ControlReply>> stream(const ControlRequest& request, Operations& operations,
+                                                         LineSink& sink);
 
 }  // namespace sluice::control

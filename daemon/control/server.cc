@@ -12,9 +12,9 @@
 #include <thread>
 #include <utility>
 
+#include <spdlog/spdlog.h>
 #include <boost/beast/core/flat_static_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <spdlog/spdlog.h>
 
 #include "daemon/control/listen_socket.h"
 #include "daemon/control/peer.h"
@@ -44,7 +44,8 @@ void send_reply(SocketStream& stream, const ServerOptions& options, const Contro
   http::write(stream, response, ec);  // a client that left before its answer is no news
 }
 
-// Lines as HTTP chunks. A break half-way ends the connection without the last chunk, so the reader knows that it is not whole.
+// Lines as HTTP chunks. A break half-way ends the connection without the last chunk, so the reader knows that it is not
+// whole.
 class ChunkedLines final : public LineSink {
  public:
   ChunkedLines(SocketStream& stream, const ServerOptions& options) : stream_(stream), options_(options) {}
@@ -111,11 +112,13 @@ void serve(SocketStream& stream, const ServerOptions& options, Operations& opera
   error_code ec;
   http::read(stream, buffer, parser, ec);
   if (ec == http::error::end_of_stream || ec == boost::asio::error::operation_aborted) return;
-  if (ec == boost::asio::error::timed_out) return refuse_request(stream, options, 408, "the request did not arrive in time");
+  if (ec == boost::asio::error::timed_out)
+    return refuse_request(stream, options, 408, "the request did not arrive in time");
   if (ec) return refuse_request(stream, options, 400, "not a request: " + ec.message());
 
   Result<Caller> caller = identify_peer(stream.fd());
-  if (!caller) return refuse_request(stream, options, 403, "the caller cannot be identified: " + caller.error().message);
+  if (!caller)
+    return refuse_request(stream, options, 403, "the caller cannot be identified: " + caller.error().message);
   const auto& message = parser.get();
   std::optional<RequestTarget> target = parse_request_target({message.target().data(), message.target().size()});
   if (!target) return refuse_request(stream, options, 400, "the request target cannot be read");
@@ -163,7 +166,8 @@ class Server final : public ControlServer {
     for (;;) {
       pollfd polled[2] = {{listener_.get(), POLLIN, 0}, {cancel_.get(), POLLIN, 0}};
       if (::poll(polled, 2, -1) < 0 && errno != EINTR) {
-        spdlog::error("control: poll: {}; the control socket is no longer served", std::error_code(errno, std::generic_category()).message());
+        spdlog::error("control: poll: {}; the control socket is no longer served",
+                      std::error_code(errno, std::generic_category()).message());
         return;
       }
       if (polled[1].revents != 0) return;

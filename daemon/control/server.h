@@ -1,8 +1,8 @@
-// Serves the control API as HTTP/1.1 on a Unix socket: one accepting thread, one thread per connection up to a bound, one request
-// per connection. Every wait has a deadline, so a slow client costs its own thread and nobody else's.
-// Lifetime: from start() to destruction, which ends every connection and joins every thread; `operations` must outlive it.
-// Threading: start and destroy on one thread; Operations is called from the connection threads.
-// Limits: ServerOptions and the constants below.
+// Serves the control API as HTTP/1.1 on a Unix socket: one accepting thread, one thread per connection up to a bound,
+// one request per connection. Every wait has a deadline, so a slow client costs its own thread and nobody else's.
+// Lifetime: from start() to destruction, which ends every connection and joins every thread; `operations` must outlive
+// it. Threading: start and destroy on one thread; Operations is called from the connection threads. Limits:
+// ServerOptions and the constants below.
 #pragma once
 
 #include <chrono>
@@ -27,9 +27,10 @@ inline constexpr size_t kStreamChunkBytes = 64 * 1024;  // lines are collected u
 
 class ControlServer {
  public:
-  // Makes the socket (mode 0660, group sluice-admin where there is one) and its directory, and serves at once. Fails where another
-  // process answers on that socket, or the path is too long.
-  [[nodiscard]] static Result<std::unique_ptr<ControlServer>> start(const ServerOptions& options, Operations& operations);
+  // Makes the socket (mode 0660, group sluice-admin where there is one) and its directory, and serves at once. Fails
+  // where another process answers on that socket, or the path is too long.
+  [[nodiscard]] static Result<std::unique_ptr<ControlServer>> start(const ServerOptions& options,
+                                                                    Operations& operations);
   virtual ~ControlServer() = default;  // removes the socket
 };
 

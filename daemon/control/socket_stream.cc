@@ -16,7 +16,9 @@ namespace {
 
 using boost::system::error_code;
 
-error_code from_errno(int number) { return error_code(number, boost::system::system_category()); }
+error_code from_errno(int number) {
+  return error_code(number, boost::system::system_category());
+}
 
 // poll() takes milliseconds in an int; a longer wait is taken in slices of this.
 constexpr int kPollSliceMs = 60'000;
@@ -107,7 +109,8 @@ Result<UniqueFd> connect_unix(const std::string& path) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
-    return fail("control socket " + path + ": the path is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes");
+    return fail("control socket " + path + ": the path is longer than " + std::to_string(sizeof address.sun_path - 1) +
+                " bytes");
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -1,5 +1,5 @@
-// A connected Unix socket as Boost.Beast wants to see one, with what Asio's blocking sockets lack: a deadline on every wait, and
-// a descriptor that ends every wait. So one thread per control connection can block without ever being stuck.
+// A connected Unix socket as Boost.Beast wants to see one, with what Asio's blocking sockets lack: a deadline on every
+// wait, and a descriptor that ends every wait. So one thread per control connection can block without ever being stuck.
 // Lifetime: one connection. Threading: one thread; cancelling happens through the descriptor. Nothing throws.
 #pragma once
 
@@ -24,7 +24,8 @@ class SocketStream {
   void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
   void set_timeout(std::chrono::milliseconds timeout) { deadline_ = Clock::now() + timeout; }
 
-  // As Beast's SyncReadStream and SyncWriteStream demand. Errors: end of file, timed_out, operation_aborted (cancelled).
+  // As Beast's SyncReadStream and SyncWriteStream demand. Errors: end of file, timed_out, operation_aborted
+  // (cancelled).
   template <typename Buffers>
   size_t read_some(const Buffers& buffers, boost::system::error_code& ec) {
     for (auto it = boost::asio::buffer_sequence_begin(buffers); it != boost::asio::buffer_sequence_end(buffers); ++it) {

@@ -6,8 +6,12 @@ namespace sluice::control {
 namespace {
 
 // Absent facts are null, never an empty word: "could not be resolved" is not a name.
-Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
-Json number_or_null(int64_t number) { return number < 0 ? Json(nullptr) : Json(number); }
+Json text_or_null(const std::string& text) {
+  return text.empty() ? Json(nullptr) : Json(text);
+}
+Json number_or_null(int64_t number) {
+  return number < 0 ? Json(nullptr) : Json(number);
+}
 
 Json identity_json(const policies::AttestedIdentity& attested, const policies::ClaimedIdentity& claimed) {
   return {{"attested",
@@ -28,9 +32,14 @@ Json identity_json(const policies::AttestedIdentity& attested, const policies::C
 }
 
 Json log_json(const LogView& log) {
-  return {{"state", log.state},         {"failure", text_or_null(log.failure)}, {"recovered", text_or_null(log.recovered)},
-          {"log_id", log.log_id},       {"durability", log.durability},         {"events", log.events},
-          {"bytes", log.bytes},         {"segments", log.segments}};
+  return {{"state", log.state},
+          {"failure", text_or_null(log.failure)},
+          {"recovered", text_or_null(log.recovered)},
+          {"log_id", log.log_id},
+          {"durability", log.durability},
+          {"events", log.events},
+          {"bytes", log.bytes},
+          {"segments", log.segments}};
 }
 
 }  // namespace
@@ -87,12 +96,10 @@ Json to_json(const SessionView& view) {
 }
 
 Json to_json(const policies::Problem& problem) {
-  return {{"file", problem.file},
-          {"line", problem.line},
-          {"column", problem.column},
-          {"severity", problem.severity == policies::Severity::error ? "error" : "warning"},
-          {"message", problem.message},
-          {"hint", text_or_null(problem.hint)}};
+  return {
+      {"file", problem.file},       {"line", problem.line},
+      {"column", problem.column},   {"severity", problem.severity == policies::Severity::error ? "error" : "warning"},
+      {"message", problem.message}, {"hint", text_or_null(problem.hint)}};
 }
 
 Json to_json(const ReloadResult& result) {
@@ -101,6 +108,8 @@ Json to_json(const ReloadResult& result) {
   return {{"accepted", result.accepted}, {"policy_version", result.policy_version}, {"problems", std::move(problems)}};
 }
 
-std::string to_line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string to_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 }  // namespace sluice::control

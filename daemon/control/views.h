@@ -1,5 +1,5 @@
-// The JSON of the control API, which is also what `--json` prints: snake_case names, RFC 3339 times in UTC with nanoseconds.
-// Scripts rely on it (docs/operate.md): names are added, never changed. Pure functions.
+// The JSON of the control API, which is also what `--json` prints: snake_case names, RFC 3339 times in UTC with
+// nanoseconds. Scripts rely on it (docs/operate.md): names are added, never changed. Pure functions.
 #pragma once
 
 #include <string>

@@ -16,7 +16,8 @@ TEST(Rfc3339, FormatsWithNineDigitsInUtc) {
 }
 
 TEST(Rfc3339, ReadsBackWhatItWrites) {
-  for (const int64_t ns : {int64_t{0}, kNow, int64_t{-1}, INT64_MAX, int64_t{951'782'400'000'000'000} /* 29 February 2000 */}) {
+  for (const int64_t ns :
+       {int64_t{0}, kNow, int64_t{-1}, INT64_MAX, int64_t{951'782'400'000'000'000} /* 29 February 2000 */}) {
     EXPECT_EQ(parse_rfc3339(format_rfc3339(ns)), ns);
   }
 }
@@ -29,9 +30,10 @@ TEST(Rfc3339, ReadsOffsetsFractionsAndDates) {
 }
 
 TEST(Rfc3339, RefusesWhatIsNotATime) {
-  for (const char* text : {"", "2026", "2026-13-01", "2026-02-30", "2026-11-21T", "2026-11-21T09:30", "2026-11-21T09:30:00",
-                           "2026-11-21T24:00:00Z", "2026-11-21T09:60:00Z", "2026-11-21T09:30:00.Z", "2026-11-21T09:30:00.1234567890Z",
-                           "2026-11-21T09:30:00Zx", "2026-11-21T09:30:00+24:00", "9999-01-01", "0001-01-01", "-026-11-21"}) {
+  for (const char* text :
+       {"", "2026", "2026-13-01", "2026-02-30", "2026-11-21T", "2026-11-21T09:30", "2026-11-21T09:30:00",
+        "2026-11-21T24:00:00Z", "2026-11-21T09:60:00Z", "2026-11-21T09:30:00.Z", "2026-11-21T09:30:00.1234567890Z",
+        "2026-11-21T09:30:00Zx", "2026-11-21T09:30:00+24:00", "9999-01-01", "0001-01-01", "-026-11-21"}) {
     EXPECT_FALSE(parse_rfc3339(text).has_value()) << text;
   }
 }
@@ -49,7 +51,8 @@ TEST(TimeArgument, TakesWordsAndAges) {
 }
 
 TEST(TimeArgument, RefusesNonsense) {
-  for (const char* text : {"", "1", "h", "-1h", "1y", "1hh", "1 h", "tomorrow", "99999999999999w", "9223372036854775807s"}) {
+  for (const char* text :
+       {"", "1", "h", "-1h", "1y", "1hh", "1 h", "tomorrow", "99999999999999w", "9223372036854775807s"}) {
     EXPECT_FALSE(parse_time_argument(text, kNow).has_value()) << text;
   }
 }

@@ -56,7 +56,9 @@ class ScriptedOperations final : public Operations {
     return session(id) ? KillResult::killed : KillResult::not_found;
   }
   ReloadResult reload(const Caller&) override {
-    return {false, "abc", {{"sluice.yaml", 3, 5, policies::Severity::error, "unknown key `adresses`", "did you mean `addresses`?"}}};
+    return {false,
+            "abc",
+            {{"sluice.yaml", 3, 5, policies::Severity::error, "unknown key `adresses`", "did you mean `addresses`?"}}};
   }
   std::string audit_directory() const override { return audit; }
   Status record_log_read(const Caller&, std::string_view what) override {
@@ -199,7 +201,8 @@ TEST_F(ControlServerTest, EventsAreNotShownWhereReadingCannotBeRecorded) {
 
 TEST_F(ControlServerTest, EventsWithWrongParametersAreRefusedBeforeAnythingIsRead) {
   start();
-  for (const char* target : {"/v1/events?limit=x", "/v1/events?limit=-1", "/v1/events?since_ns=1.5", "/v1/events?colour=red"}) {
+  for (const char* target :
+       {"/v1/events?limit=x", "/v1/events?limit=-1", "/v1/events?since_ns=1.5", "/v1/events?colour=red"}) {
     const auto reply = ControlClient(options_.socket_path).stream(target, [](std::string_view) { return true; });
     ASSERT_TRUE(reply.has_value()) << target;
     EXPECT_EQ(reply->status, 400u) << target;

@@ -1,0 +1,245 @@
+#include "daemon/cli/cli.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/suggest.h"
+#include "daemon/cli/table.h"
+
+namespace sluice::cli {
+namespace {
+
+// Everything the parser fills in, and what is then to be done.
+struct Parsed {
+  explicit Parsed(Context& c) : context(c) {}
+  Context& context;
+  std::string session_id;
+  EventsOptions events;
+  std::string audit_directory;
+  std::vector<std::string> demo_arguments;
+  std::function<int()> action;
+};
+
+enum class Output { human_only, human_or_json };
+
+// Options that every command takes, and its example.
+CLI::App* add_command(CLI::App& parent, Parsed& parsed, const char* name, const char* what, const char* example,
+                      Output output) {
+  CLI::App* command = parent.add_subcommand(name, what);
+  command
+      ->add_option("--config", parsed.context.config_file,
+                   std::string("configuration file (default ") + config::kDefaultConfigFile + ")")
+      ->type_name("FILE");
+  if (output == Output::human_or_json)
+    command->add_flag("--json", parsed.context.json, "one JSON object, or one per line for lists");
+  command->footer(std::string("Example:\n  ") + example);
+  return command;
+}
+
+void add_host_commands(CLI::App& app, Parsed& parsed) {
+  const Context& context = parsed.context;
+  add_command(app, parsed, "run", "Runs the daemon in the foreground", "sluice run --config /etc/sluice/sluice.yaml",
+              Output::human_only)
+      ->callback([&] { parsed.action = [&] { return run_command(context); }; });
+  add_command(app, parsed, "guard", "Attaches the kernel side in the when_down state, without a daemon (for boot)",
+              "sluice guard --config /etc/sluice/sluice.yaml", Output::human_only)
+      ->callback([&] { parsed.action = [&] { return guard_command(context); }; });
+  add_command(app, parsed, "unload",
+              "Detaches and unpins every eBPF program and map; targets are uncovered from then on",
+              "sudo sluice unload", Output::human_or_json)
+      ->callback([&] { parsed.action = [&] { return unload_command(context); }; });
+  add_command(app, parsed, "check", "Validates configuration and policies; prints every problem as file:line:column",
+              "sluice check --config ./sluice.yaml", Output::human_or_json)
+      ->callback([&] { parsed.action = [&] { return check_command(context); }; });
+  add_command(app, parsed, "doctor",
+              "Says what this kernel and host can do, what is missing, and how to close each gap", "sudo sluice doctor",
+              Output::human_or_json)
+      ->callback([&] { parsed.action = [&] { return doctor_command(context); }; });
+  CLI::App* demo = add_command(app, parsed, "demo",
+                               "A self-contained tour: a database with card data, an unchanged client, every effect",
+                               "sudo sluice demo --yes", Output::human_only);
+  demo->add_flag_callback(
+      "--yes", [&] { parsed.demo_arguments.emplace_back("--yes"); }, "do not wait for Enter between the steps");
+  demo->callback([&] { parsed.action = [&] { return demo_command(context, parsed.demo_arguments); }; });
+  add_command(app, parsed, "version", "Prints the version", "sluice version", Output::human_or_json)->callback([&] {
+    parsed.action = [&] { return version_command(context); };
+  });
+}
+
+void add_daemon_commands(CLI::App& app, Parsed& parsed) {
+  const Context& context = parsed.context;
+  add_command(app, parsed, "status", "Health, targets, coverage, sinks and their lag, policy version",
+              "sluice status --json | jq .targets", Output::human_or_json)
+      ->callback([&] { parsed.action = [&] { return status_command(context); }; });
+  add_command(app, parsed, "reload", "Reads configuration and policies again; what does not validate changes nothing",
+              "sluice reload", Output::human_or_json)
+      ->callback([&] { parsed.action = [&] { return reload_command(context); }; });
+
+  CLI::App* sessions = add_command(app, parsed, "sessions", "Live sessions: list, show, kill",
+                                   "sluice sessions kill 00f1e2d3c4b5a697", Output::human_or_json);
+  sessions->require_subcommand(0, 1);
+  sessions->callback([&] {
+    if (!parsed.action) parsed.action = [&] { return sessions_list_command(context); };
+  });
+  add_command(*sessions, parsed, "list", "Live sessions, oldest first", "sluice sessions list --json",
+              Output::human_or_json)
+      ->callback([&] { parsed.action = [&] { return sessions_list_command(context); }; });
+  CLI::App* show = add_command(*sessions, parsed, "show", "One session, live or past, with its events",
+                               "sluice sessions show 00f1e2d3c4b5a697", Output::human_or_json);
+  show->add_option("ID", parsed.session_id, "session id")->required();
+  show->callback([&] { parsed.action = [&] { return sessions_show_command(context, parsed.session_id); }; });
+  CLI::App* kill = add_command(*sessions, parsed, "kill", "Ends a live session; its client is told why",
+                               "sluice sessions kill 00f1e2d3c4b5a697", Output::human_or_json);
+  kill->add_option("ID", parsed.session_id, "session id")->required();
+  kill->callback([&] { parsed.action = [&] { return sessions_kill_command(context, parsed.session_id); }; });
+}
+
+void add_log_commands(CLI::App& app, Parsed& parsed) {
+  const Context& context = parsed.context;
+  CLI::App* events = add_command(app, parsed, "events", "Searches and follows the audit log",
+                                 "sluice events --since 1h --filter 'type=command_blocked and identity.user=alice'",
+                                 Output::human_or_json);
+  events
+      ->add_option("--since", parsed.events.since,
+                   "from this time on: RFC 3339, a date, today, or how long ago (15m, 1h, 7d)")
+      ->type_name("TIME");
+  events->add_option("--until", parsed.events.until, "up to this time")->type_name("TIME");
+  events->add_option("--filter", parsed.events.filter, "conditions joined by `and`: key=value, globs with *, ~\"text\"")
+      ->type_name("EXPR");
+  events->add_option("--limit", parsed.events.limit, "at most this many; 0 for all")->type_name("N");
+  CLI::Option* follow = events->add_flag("--follow,-f", parsed.events.follow, "go on as events are written");
+  events->add_option("--dir", parsed.events.directory, "read this log directory, without a daemon")
+      ->type_name("DIR")
+      ->excludes(follow);
+  events->callback([&] { parsed.action = [&] { return events_command(context, parsed.events); }; });
+
+  CLI::App* audit = add_command(app, parsed, "audit", "Proves the integrity of the audit log", "sluice audit verify",
+                                Output::human_only);
+  audit->require_subcommand(1);
+  CLI::App* verify = add_command(*audit, parsed, "verify",
+                                 "Checks every byte, hash and segment; exit status 0 intact, 4 tampered, 5 incomplete",
+                                 "sluice audit verify --dir /var/lib/sluice/audit --json", Output::human_or_json);
+  verify->add_option("--dir", parsed.audit_directory, "log directory (default: what the configuration names)")
+      ->type_name("DIR");
+  verify->callback([&] { parsed.action = [&] { return audit_verify_command(context, parsed.audit_directory); }; });
+}
+
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return names;
+}
+
+// The parser's own message for an unknown command does not help; so the words are looked at first. True where one was
+// complained about.
+bool complain_about_unknown_command(const CLI::App& app, const std::vector<std::string>& arguments) {
+  const CLI::App* at = &app;
+  std::string path = "sluice";
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    if (word == "--config") {
+      ++i;
+      continue;
+    }
+    if (word.empty() || word[0] == '-') continue;
+    const std::vector<std::string> names = names_of(*at);
+    if (names.empty()) return false;
+    const CLI::App* next = nullptr;
+    for (const CLI::App* command : at->get_subcommands([](const CLI::App*) { return true; })) {
+      if (command->get_name() == word) next = command;
+    }
+    if (next == nullptr) {
+      const std::string suggestion = nearest(word, names);
+      complain("'" + printable(word) + "' is not a command of `" + path + "`" +
+               (suggestion.empty() ? "" : "; did you mean `" + suggestion + "`?"));
+      complain("`" + path + " --help` lists the commands");
+      return true;
+    }
+    at = next;
+    path += " " + word;
+  }
+  return false;
+}
+
+// An option that does not exist, with the nearest that does.
+std::string option_hint(const CLI::App& app, const std::vector<std::string>& arguments) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  std::vector<std::string> known;
+  for (const CLI::Option* option : at->get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  for (const std::string& word : arguments) {
+    const std::string name = word.substr(0, word.find('='));
+    if (name.rfind("--", 0) != 0 || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string suggestion = nearest(name, known);
+    if (!suggestion.empty()) return "did you mean `" + suggestion + "`?";
+  }
+  return {};
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& arguments, const Environment& environment) {
+  Context context(environment, ::isatty(STDOUT_FILENO) == 1);
+  Parsed parsed(context);
+  CLI::App app(
+      "Sluice makes access to cardholder data provable: masks, blocks and records what reaches protected targets.",
+      "sluice");
+  app.footer(
+      "`sluice COMMAND --help` shows a command's options and an example.\n"
+      "Exit status: 0 success, 1 no, 2 wrong usage or configuration, 3 daemon not reachable, 4 log tampered with, 5 "
+      "log incomplete.");
+  app.add_option("--config", context.config_file,
+                 std::string("configuration file (default ") + config::kDefaultConfigFile + ")")
+      ->type_name("FILE");
+  app.set_version_flag("--version", [&]() -> std::string {
+    (void)version_command(context);
+    return {};
+  });
+  app.require_subcommand(1);
+  add_host_commands(app, parsed);
+  add_daemon_commands(app, parsed);
+  add_log_commands(app, parsed);
+
+  if (complain_about_unknown_command(app, arguments)) return kUsage;
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    const CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    std::fputs(at->help("", CLI::AppFormatMode::Normal).c_str(), stdout);
+    return kSuccess;
+  } catch (const CLI::CallForVersion&) {
+    return kSuccess;
+  } catch (const CLI::ParseError& error) {
+    complain(error.what());
+    const std::string hint = option_hint(app, arguments);
+    complain(hint.empty() ? "see `sluice --help` and `sluice COMMAND --help`" : hint);
+    return kUsage;
+  }
+  int status = kUsage;
+  try {
+    if (parsed.action) status = parsed.action();
+  } catch (const nlohmann::json::exception& error) {
+    // Only from JSON of another shape than ours: something else answers on that socket.
+    complain(std::string("the daemon's answer is not understood: ") + error.what());
+    return kUnreachable;
+  }
+  // A full disk behind our output must not look like success.
+  if (std::fflush(stdout) != 0 && status == kSuccess) {
+    complain("the output could not be written");
+    return kUsage;
+  }
+  return status;
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,48 @@
+// The commands, one function each; cli.cc fills in what the command line said. Each prints for itself and answers with
+// the exit status. One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "daemon/cli/context.h"
+
+namespace sluice::cli {
+
+// run_commands.cc: what acts on this host.
+[[nodiscard]] ExitStatus run_command(const Context& context);
+[[nodiscard]] ExitStatus guard_command(
+    const Context& context);  // the boot guard: attach in the when_down state, then exit
+[[nodiscard]] ExitStatus unload_command(const Context& context);
+[[nodiscard]] ExitStatus demo_command(const Context& context, const std::vector<std::string>& arguments);
+[[nodiscard]] ExitStatus version_command(const Context& context);
+
+// check_command.cc, doctor_command.cc
+[[nodiscard]] ExitStatus check_command(const Context& context);
+[[nodiscard]] ExitStatus doctor_command(const Context& context);
+
+// status_command.cc
+[[nodiscard]] ExitStatus status_command(const Context& context);
+[[nodiscard]] ExitStatus reload_command(const Context& context);
+
+// sessions_command.cc
+[[nodiscard]] ExitStatus sessions_list_command(const Context& context);
+[[nodiscard]] ExitStatus sessions_show_command(const Context& context, const std::string& id);
+[[nodiscard]] ExitStatus sessions_kill_command(const Context& context, const std::string& id);
+
+// events_command.cc
+struct EventsOptions {
+  std::string since;
+  std::string until;
+  std::string filter;
+  uint64_t limit = 0;  // 0: all
+  bool follow = false;
+  std::string directory;  // read the files themselves; empty: ask the daemon
+};
+[[nodiscard]] ExitStatus events_command(const Context& context, const EventsOptions& options);
+
+// audit_command.cc
+[[nodiscard]] ExitStatus audit_verify_command(const Context& context, const std::string& directory);
+
+}  // namespace sluice::cli

@@ -1,0 +1,158 @@
+#include <cstdio>
+#include <functional>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/event_line.h"
+#include "daemon/cli/table.h"
+#include "daemon/control/request_target.h"
+
+namespace sluice::cli {
+namespace {
+
+// A session id is 16 hexadecimal digits; anything else does not go into a path or a filter.
+bool is_session_id(const std::string& id) {
+  return id.size() == 16 && id.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+std::string text(const Json& object, const char* name) {
+  return object.contains(name) && object[name].is_string() ? object[name].get<std::string>() : "";
+}
+
+void print_session(const Json& session) {
+  const auto line = [](const char* name, const std::string& value) {
+    if (!value.empty()) std::printf("%-12s %s\n", name, printable(value).c_str());
+  };
+  const Json identity = session.value("identity", Json::object());
+  const Json claimed = identity.value("claimed", Json::object());
+  line("session", text(session, "id"));
+  line("target", text(session, "target"));
+  line("state", text(session, "state"));
+  line("started", text(session, "started"));
+  line("process", describe_process(identity));
+  line("unit", text(identity.value("attested", Json::object()), "unit"));
+  line("container", text(identity.value("attested", Json::object()), "container"));
+  line("claims", "user " + text(claimed, "user") + ", database " + text(claimed, "database") + ", application " +
+                     text(claimed, "application"));
+  line("origin", text(session, "origin"));
+  line("destination", text(session, "destination"));
+  line("commands", std::to_string(session.value("commands", uint64_t{0})) + ", " +
+                       std::to_string(session.value("blocked", uint64_t{0})) + " blocked");
+  line("bytes", human_bytes(session.value("bytes", uint64_t{0})));
+}
+
+// The events of one session, oldest first.
+ExitStatus read_events(const Context& context, const std::string& id,
+                       const std::function<bool(std::string_view)>& line) {
+  const std::optional<std::string> socket = context.control_socket();
+  if (!socket) return kUsage;
+  const auto reply =
+      control::ControlClient(*socket).stream("/v1/events?filter=" + control::percent_encode("session=" + id), line);
+  if (!reply) return context.explain(reply.error(), *socket);
+  if (reply->status != 200) return context.explain(*reply);
+  return kSuccess;
+}
+
+}  // namespace
+
+ExitStatus sessions_list_command(const Context& context) {
+  std::string reply;
+  if (const ExitStatus status = context.call("GET", "/v1/sessions", reply); status != kSuccess) return status;
+  if (context.json) {
+    std::fwrite(reply.data(), 1, reply.size(), stdout);
+    return kSuccess;
+  }
+  Table table({{"SESSION"},
+               {"TARGET"},
+               {"STATE"},
+               {"STARTED"},
+               {"PROCESS"},
+               {"DB USER"},
+               {"COMMANDS", Table::Align::right},
+               {"BYTES", Table::Align::right}});
+  size_t start = 0;
+  while (start < reply.size()) {
+    const size_t end = std::min(reply.find('\n', start), reply.size());
+    const Json session =
+        Json::parse(reply.begin() + static_cast<long>(start), reply.begin() + static_cast<long>(end), nullptr, false);
+    start = end + 1;
+    if (!session.is_object()) continue;
+    const Json identity = session.value("identity", Json::object());
+    table.row({text(session, "id"), text(session, "target"), text(session, "state"),
+               text(session, "started").substr(0, 19) + "Z", shortened(describe_process(identity), 48),
+               text(identity.value("claimed", Json::object()), "user"),
+               std::to_string(session.value("commands", uint64_t{0})),
+               human_bytes(session.value("bytes", uint64_t{0}))});
+  }
+  if (table.empty()) {
+    std::printf("no live sessions; past ones: sluice events --filter type=session_ended\n");
+  } else {
+    std::fputs(table.text().c_str(), stdout);
+  }
+  return kSuccess;
+}
+
+ExitStatus sessions_show_command(const Context& context, const std::string& id) {
+  if (!is_session_id(id)) {
+    complain("'" + printable(id) +
+             "' is not a session id (16 hexadecimal digits, as `sluice sessions list` shows them)");
+    return kUsage;
+  }
+  // A live session, where it is one; its events either way.
+  const std::optional<std::string> socket = context.control_socket();
+  if (!socket) return kUsage;
+  const auto live = control::ControlClient(*socket).call("GET", "/v1/sessions/" + id);
+  if (!live) return context.explain(live.error(), *socket);
+  Json session = live->status == 200 ? Json::parse(live->body, nullptr, false) : Json(nullptr);
+  if (live->status != 200 && live->status != 404) return context.explain(*live);
+
+  Json events = Json::array();
+  const ExitStatus read = read_events(context, id, [&](std::string_view line) {
+    Json event = Json::parse(line, nullptr, false);
+    if (event.is_object()) events.push_back(std::move(event));
+    return true;
+  });
+  if (read != kSuccess) return read;
+  if (session.is_null() && events.empty()) {
+    complain("no session " + id + ", neither live nor in the log");
+    return kNo;
+  }
+  if (session.is_null()) {
+    session = Json{{"id", id},
+                   {"target", events.front().value("target", Json(nullptr))},
+                   {"state", "ended"},
+                   {"started", events.front().value("time", Json(nullptr))},
+                   {"identity", events.front().value("identity", Json(nullptr))},
+                   {"origin", events.front().value("origin", Json(nullptr))}};
+    for (const Json& event : events) {
+      if (event.value("type", "") == "session_ended") session["ended"] = event.value("time", Json(nullptr));
+    }
+  }
+  if (context.json) {
+    session["events"] = std::move(events);
+    print_line(to_line(session));
+    return kSuccess;
+  }
+  print_session(session);
+  std::printf("\n");
+  for (const Json& event : events) print_line(event_line(context, event));
+  return kSuccess;
+}
+
+ExitStatus sessions_kill_command(const Context& context, const std::string& id) {
+  if (!is_session_id(id)) {
+    complain("'" + printable(id) +
+             "' is not a session id (16 hexadecimal digits, as `sluice sessions list` shows them)");
+    return kUsage;
+  }
+  std::string reply;
+  if (const ExitStatus status = context.call("POST", "/v1/sessions/" + id + "/kill", reply); status != kSuccess)
+    return status;
+  if (context.json) {
+    print_line(to_line(Json{{"id", id}, {"killed", true}}));
+  } else {
+    std::printf("session %s ends\n", id.c_str());
+  }
+  return kSuccess;
+}
+
+}  // namespace sluice::cli
