@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+// sockops: when the SYN of a steered connection is about to go, its local port is known, and the note goes into the map
+// by which the daemon finds it on accept. When the connection ends before that, the note goes with it: another
+// connection with the same addresses must not inherit it.
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
+
+#include "connection_maps.h"
+#include "decide.h"
+#include "kernel_types.h"
+#include "note_maps.h"
+
+#define AF_INET6 10
+
+// Set by the loader from what it found by trying: 5.15 brought the cookie to sock_ops.
+const volatile __u8 has_sockops_netns_cookie = 0;
+
+static __always_inline void client_tuple(struct bpf_sock_ops* ctx, struct sluice_note_key* key) {
+  __u32 local4 = ctx->local_ip4;
+  __u32 remote4 = ctx->remote_ip4;
+  barrier_var(
+      local4);  // else the compiler makes one load of a pointer that depends on the branch, which is not verifiable
+  barrier_var(remote4);
+  key->local_port = ctx->local_port;
+  key->remote_port = bpf_ntohl(ctx->remote_port);
+  if (ctx->family == AF_INET6) {
+    key->local[0] = ctx->local_ip6[0];
+    key->local[1] = ctx->local_ip6[1];
+    key->local[2] = ctx->local_ip6[2];
+    key->local[3] = ctx->local_ip6[3];
+    key->remote[0] = ctx->remote_ip6[0];
+    key->remote[1] = ctx->remote_ip6[1];
+    key->remote[2] = ctx->remote_ip6[2];
+    key->remote[3] = ctx->remote_ip6[3];
+  } else {
+    key->local[0] = 0;
+    key->local[1] = 0;
+    key->local[2] = SLUICE_BE32(0xffffu);
+    key->local[3] = local4;
+    key->remote[0] = 0;
+    key->remote[1] = 0;
+    key->remote[2] = SLUICE_BE32(0xffffu);
+    key->remote[3] = remote4;
+  }
+}
+
+// Nobody steered this connection: where it goes to the redirect addresses, it must not find a note that was left
+// behind.
+static __always_inline void remove_stale_note(struct bpf_sock_ops* ctx) {
+  if (!has_sockops_netns_cookie) return;
+  struct sluice_note_key key = {};
+  client_tuple(ctx, &key);
+  int to_redirect = sluice_is_mapped(key.remote) ? sluice_is_redirect4(key.remote[3]) : sluice_is_loopback6(key.remote);
+  if (!to_redirect) return;
+  key.netns_cookie = bpf_get_netns_cookie(ctx);
+  bpf_map_delete_elem(&sluice_notes, &key);
+}
+
+// The application's MPTCP socket is another one than the subflow that connects, so its names are found by address.
+static __always_inline void remember_mptcp_names(struct bpf_sock_ops* ctx, const struct sluice_connection* state) {
+  struct tcp_sock* tcp = NULL;
+  struct bpf_sock_ops_kern* kernel_ctx = (struct bpf_sock_ops_kern*)ctx;
+  bpf_core_read(&tcp, sizeof(tcp), &kernel_ctx->sk);
+  if (!bpf_core_field_exists(tcp->is_mptcp) || !BPF_CORE_READ(tcp, is_mptcp)) return;
+  struct sluice_shown shown = {
+      .original_family = state->note.original_family,
+      .original_port = state->note.original_port,
+      .source_bound = state->source_bound,
+      .source_known = state->source_known,
+  };
+  __builtin_memcpy(shown.original, state->note.original, sizeof(shown.original));
+  __builtin_memcpy(shown.source, state->source, sizeof(shown.source));
+  bpf_map_update_elem(&sluice_mptcp_names, &state->key, &shown, BPF_ANY);
+}
+
+static __always_inline void put_note(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+  struct sluice_connection* state = bpf_sk_storage_get(&sluice_connections, sk, NULL, 0);
+  if (!state || state->phase != SLUICE_STEERED) {
+    remove_stale_note(ctx);
+    return;
+  }
+  client_tuple(ctx, &state->key);
+  if (bpf_map_update_elem(&sluice_notes, &state->key, &state->note, BPF_ANY)) {
+    // Full since the connect hook looked. The daemon resets what it accepts without a note; the counters say so.
+    SLUICE_COUNT(state->slot, redirected, -1ull);
+    SLUICE_COUNT(state->slot, refused[SLUICE_REFUSED_NOTES_FULL], 1);
+    return;
+  }
+  state->phase = SLUICE_NOTED;
+  remember_mptcp_names(ctx, state);
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+SEC("sockops")
+int sluice_sockops(struct bpf_sock_ops* ctx) {
+  if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
+    struct bpf_sock* sk = ctx->sk;
+    if (sk) put_note(ctx, sk);
+  } else if (ctx->op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE) {
+    struct bpf_sock* sk = ctx->sk;
+    if (!sk) return 1;
+    struct sluice_connection* state = bpf_sk_storage_get(&sluice_connections, sk, NULL, 0);
+    if (state && state->phase == SLUICE_NOTED) bpf_map_delete_elem(&sluice_notes, &state->key);
+  }
+  return 1;
+}
