@@ -2,12 +2,13 @@
 // cgroup/connect4 and connect6: leads TCP connects to protected endpoints into the daemon, or decides in its absence.
 // Runs in the context of the connecting task with its socket locked. Everything unforeseen on a matched connect
 // refuses.
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "connection_maps.h"
 #include "decide.h"

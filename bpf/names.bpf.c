@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 // cgroup/getpeername and getsockname: a steered socket shows where its owner wanted to go, and the address that a
 // direct connection would have had. Only what is shown changes here; nothing is decided by it.
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/in.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "connection_maps.h"
 #include "decide.h"

@@ -6,8 +6,9 @@
 #ifndef SLUICE_BPF_NOTE_MAPS_H
 #define SLUICE_BPF_NOTE_MAPS_H
 
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
 
 #include "abi.h"
 

@@ -2,10 +2,11 @@
 // sockops: when the SYN of a steered connection is about to go, its local port is known, and the note goes into the map
 // by which the daemon finds it on accept. When the connection ends before that, the note goes with it: another
 // connection with the same addresses must not inherit it.
+#include <linux/bpf.h>
+
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include <linux/bpf.h>
 
 #include "connection_maps.h"
 #include "decide.h"

@@ -296,11 +296,16 @@ class AcceptLoop {
       return;
     }
     (void)!send(fd, "sluice", 6, MSG_NOSIGNAL);
+    shutdown(fd, SHUT_WR);
+    if (open_.size() >= kOpenMax) open_.erase(open_.begin());
+    open_.emplace_back(dup(fd));  // a close with unread bytes would be a reset
     std::lock_guard<std::mutex> lock(mutex_);
     if (notes_.size() < 100000) notes_.push_back(*note);
     ++accepted_;
   }
+  static constexpr size_t kOpenMax = 64;
   Steering& steering_;
+  std::vector<UniqueFd> open_;
   std::vector<int> listeners_;
   std::atomic<bool> stop_ = false;
   std::atomic<int> accepted_ = 0;
