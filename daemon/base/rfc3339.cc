@@ -55,7 +55,8 @@ std::optional<int64_t> take_offset(std::string_view& text) {
 
 std::string format_rfc3339(int64_t utc_ns) {
   const int64_t seconds = floor_div(utc_ns, kNsPerSecond);
-  const int64_t fraction = utc_ns - seconds * kNsPerSecond;
+  const int64_t remainder = utc_ns % kNsPerSecond;
+  const int64_t fraction = remainder < 0 ? remainder + kNsPerSecond : remainder;
   const int64_t days = floor_div(seconds, kSecondsPerDay);
   const int64_t second_of_day = seconds - days * kSecondsPerDay;
   const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{days}}};

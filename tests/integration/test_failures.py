@@ -95,7 +95,7 @@ def test_kill_9_under_load_loses_no_intent(postgres, make_daemon):
         threads = [threading.Thread(target=load, args=(worker,)) for worker in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(random.uniform(0.2, 0.8))
+        time.sleep(random.uniform(0.2, 0.8))  # the kill has to come at a random moment of the load
         daemon.kill()
         stop.set()
         for thread in threads:
@@ -234,7 +234,7 @@ def test_slow_reader_does_not_fill_the_daemon(postgres, make_daemon):
         other.run("select 1")
         before = resident()
         client.send(pgwire.query("select repeat('z', 1000) from generate_series(1, 300000)"))
-        time.sleep(2)
+        time.sleep(2)  # nothing happens that could be waited for: that is what is tested
         assert resident() - before < 64 << 20, "a result nobody reads must not pile up"
         assert pgwire.rows(other.run("select 2")) == [[b"2"]], "others go on"
         assert sum(1 for kind, _ in client.until_ready() if kind == b"D") == 300_000
