@@ -1,0 +1,71 @@
+#include "daemon/session/postgres_copy_stream.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace sluice::session {
+
+void CopyOutStream::part(std::span<const uint8_t> framing, std::span<const uint8_t> payload, RowEnd row_end, Actions& actions) {
+  raw_.insert(raw_.end(), framing.begin(), framing.end());
+  if (!payload.empty()) {
+    runs_.push_back({raw_.size(), payload.size()});
+    raw_.insert(raw_.end(), payload.begin(), payload.end());
+  } else if (row_end == RowEnd::no) {
+    if (runs_.empty()) send_settled(0, actions);
+    return;  // nothing to decide on; where bytes are held it stays in order behind them
+  }
+  const bool first = !in_row_;
+  if (first) state_ = {};
+  in_row_ = row_end == RowEnd::no;
+  if (first && row_end == RowEnd::yes) {
+    scan(policies::ValuePart::whole, actions);
+  } else {
+    scan(row_end == RowEnd::yes ? policies::ValuePart::last : (first ? policies::ValuePart::first : policies::ValuePart::middle), actions);
+  }
+}
+
+void CopyOutStream::finish(Actions& actions) {
+  if (in_row_) scan(policies::ValuePart::last, actions);
+  in_row_ = false;
+}
+
+void CopyOutStream::scan(policies::ValuePart part, Actions& actions) {
+  value_.clear();
+  for (const Run& run : runs_) {
+    value_.insert(value_.end(), raw_.begin() + static_cast<ptrdiff_t>(run.offset), raw_.begin() + static_cast<ptrdiff_t>(run.offset + run.size));
+  }
+  size_t settled = value_.size();
+  if (!value_.empty()) {
+    const bool whole = part == policies::ValuePart::whole;
+    masker_.add(Place::copy, 0, value_, {policies::ValueType::text}, part, whole ? nullptr : &state_);
+    settled = std::min(masker_.flush(), value_.size());
+    if (whole || part == policies::ValuePart::last) settled = value_.size();
+  }
+  size_t from = 0;
+  for (const Run& run : runs_) {
+    std::memcpy(raw_.data() + run.offset, value_.data() + from, run.size);
+    from += run.size;
+  }
+  send_settled(settled, actions);
+}
+
+void CopyOutStream::send_settled(size_t settled, Actions& actions) {
+  // Everything up to the first row byte that is not settled; behind the last one, the framing as well.
+  size_t cut = raw_.size();
+  std::vector<Run> rest;
+  for (const Run& run : runs_) {
+    if (settled >= run.size) {
+      settled -= run.size;
+      continue;
+    }
+    if (rest.empty()) cut = run.offset + settled;
+    rest.push_back({run.offset + settled, run.size - settled});
+    settled = 0;
+  }
+  actions.to_client_copy({raw_.data(), cut});
+  raw_.erase(raw_.begin(), raw_.begin() + static_cast<ptrdiff_t>(cut));
+  for (Run& run : rest) run.offset -= cut;
+  runs_ = std::move(rest);
+}
+
+}  // namespace sluice::session

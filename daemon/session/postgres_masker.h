@@ -1,0 +1,65 @@
+// Collects the values of one read into a batch, has them scanned and masked in place, and counts what was found per place until
+// the command that they belong to ends.
+// Lifetime: one per machine. Holds spans of the read buffer only between add() and flush(), within one step. Limit: kBatchMax.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/session/gate.h"
+#include "daemon/session/postgres_types.h"
+#include "policies/cards/card_scanner.h"
+
+namespace sluice::session {
+
+// Where in the protocol a value stood.
+enum class Place : uint8_t { column, error, notice, copy, notification, function_result, parameter_status, column_name };
+
+class PostgresMasker {
+ public:
+  explicit PostgresMasker(policies::CardScanner& scanner) : scanner_(scanner) {}
+
+  // A whole value of a row. Skipped where it is too short to hold a card number in any form.
+  void add_field(std::span<uint8_t> bytes, ColumnShape shape, uint16_t column) {
+    if (bytes.size() < (shape.format == policies::ValueFormat::text && shape.type != policies::ValueType::floating ? kTextBytesMin
+                                                                                                                  : kOtherBytesMin)) {
+      return;
+    }
+    add(Place::column, column, bytes, shape, policies::ValuePart::whole, nullptr);
+  }
+
+  // Any other whole value; `detail` is a field code or zero.
+  void add_text(Place place, uint16_t detail, std::span<uint8_t> bytes) {
+    if (bytes.size() >= kTextBytesMin) add(place, detail, bytes, {policies::ValueType::text}, policies::ValuePart::whole, nullptr);
+  }
+
+  void add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape, policies::ValuePart part,
+           policies::StreamState* stream);
+
+  // Scans and masks what was added. Returns how many bytes of the last value are settled (its size where it was whole).
+  size_t flush();
+
+  // The findings since the last call, for Gate::complete(). Valid until the next call.
+  [[nodiscard]] std::span<const FindingCount> take_findings();
+  [[nodiscard]] bool has_findings() const { return !counts_.empty(); }
+
+ private:
+  static constexpr size_t kBatchMax = 4096;
+  static constexpr size_t kTextBytesMin = 12;   // digits of the shortest card number
+  static constexpr size_t kOtherBytesMin = 6;   // the same as packed decimal; "4.1e15"
+
+  policies::CardScanner& scanner_;
+  Place place_ = Place::column;                 // of the whole batch
+  std::vector<policies::ValueView> batch_;
+  std::vector<policies::Finding> findings_;
+  std::vector<size_t> settled_;
+  bool in_parts_ = false;                       // the last value of the batch is part of a larger one
+  std::unordered_map<uint64_t, uint64_t> counts_;  // place, detail, kind and brand → how many
+  std::vector<std::string> names_;
+  std::vector<FindingCount> report_;
+};
+
+}  // namespace sluice::session

@@ -1,0 +1,99 @@
+// Refusals. In place of what is refused the server gets something that it must refuse as well, and its error is rewritten on the
+// way back: aborted transactions, skipped pipelines and the rest are then the server's own state.
+#include <algorithm>
+#include <array>
+
+#include "daemon/session/postgres_machine.h"
+
+namespace sluice::session {
+namespace {
+
+using policies::Permit;
+using policies::Upkeep;
+
+constexpr std::string_view kAbortedTransaction = "25P02";
+constexpr std::string_view kQueryCanceled = "57014";
+
+// SplitMix64: well spread names from one seed.
+uint64_t next_random(uint64_t& state) {
+  state += 0x9e3779b97f4a7c15;
+  uint64_t z = state;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+  z = (z ^ z >> 27) * 0x94d049bb133111eb;
+  return z ^ z >> 31;
+}
+
+}  // namespace
+
+std::string PostgresMachine::random_name() {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string name = "sluice_";
+  for (int word = 0; word < 2; ++word) {
+    uint64_t value = next_random(random_state_);
+    for (int digit = 0; digit < 16; ++digit, value >>= 4) name += kHex[value & 15];
+  }
+  return name;
+}
+
+// `name`: of a refused Parse; it loses its meaning as it would in the server.
+void PostgresMachine::stand_in_for(PendingKind kind, Refused refused, std::string_view name, Actions& actions) {
+  Pending pending;
+  pending.kind = kind;
+  pending.stand_in = std::make_unique<StandIn>(StandIn{std::move(refused.message), std::move(refused.sqlstate), random_name(), false});
+  const std::string& token = pending.stand_in->token;
+  // Valid SQL that fails in analysis: a syntax error would be 42601 even within an aborted transaction.
+  const std::string text = "SELECT pg_catalog." + token + "()";
+  std::vector<uint8_t> message;
+  switch (kind) {
+    case PendingKind::query: message = postgres::build_query(text); break;
+    case PendingKind::parse:
+      message = postgres::build_parse(name, text);
+      pending.name = name;
+      statements_.begin(name, nullptr, segment_);
+      break;
+    case PendingKind::bind: message = postgres::build_bind({}, token); break;
+    case PendingKind::execute: message = postgres::build_execute(token); break;
+    default: message = postgres::build_function_call(0); break;  // no function has OID 0
+  }
+  actions.to_server_copy(message, Permit::for_upkeep(Upkeep::stand_in));
+  // The server will ignore what follows until Sync, so nothing of it needs a decision, and nothing of it is sent.
+  discarding_ = !pending.ends_segment();
+  push(std::move(pending));
+}
+
+// A statement text over its limit: refused without having been read. `head` is the beginning of its body.
+void PostgresMachine::refuse_large(uint8_t tag, ConstBytes head, Actions& actions) {
+  const std::string message = "statement is longer than statement_bytes_max (" + std::to_string(limits_.statement_bytes_max) + " bytes)";
+  gate_.note(SessionNote::limit_exceeded, message);
+  std::string_view name;
+  if (tag == postgres::frontend::kParse) {
+    const auto end = std::find(head.begin(), head.end(), uint8_t{0});
+    const auto length = static_cast<size_t>(end - head.begin());
+    if (end != head.end() && length <= postgres::kNameBytesMax) name = {reinterpret_cast<const char*>(head.data()), length};
+  }
+  stand_in_for(tag == postgres::frontend::kParse ? PendingKind::parse : PendingKind::query, {message, "54000"}, name, actions);
+}
+
+void PostgresMachine::refuse_binary_copy_in(Pending& head, Actions& actions) {
+  head.stand_in = std::make_unique<StandIn>(
+      StandIn{"COPY in binary format is not supported through Sluice yet; use text or csv", "0A000", random_name(), true});
+  ++stand_ins_;
+  actions.to_server_copy(postgres::build_copy_fail(head.stand_in->token), Permit::for_upkeep(Upkeep::stand_in));
+}
+
+// Is this error the server's answer to the stand-in itself? Errors with another cause stay what they are, unless they would tell
+// the client the name that stood in.
+bool PostgresMachine::rewrites(const StandIn& stand_in, bool fatal, std::string_view sqlstate, ConstBytes message) const {
+  const bool other_cause = fatal || sqlstate == kAbortedTransaction || (sqlstate == kQueryCanceled && !stand_in.cancels_copy);
+  return !other_cause || mentions_stand_in(message);
+}
+
+bool PostgresMachine::mentions_stand_in(ConstBytes message) const {
+  return std::any_of(pending_.begin(), pending_.end(), [message](const Pending& pending) {
+    if (!pending.stand_in) return false;
+    const std::string& token = pending.stand_in->token;
+    return std::search(message.begin(), message.end(), token.begin(), token.end()) != message.end();
+  });
+}
+
+}  // namespace sluice::session

@@ -1,0 +1,31 @@
+// How the columns of a PostgreSQL result are to be read: type OID and format to what the detector understands.
+// A Shape is immutable once it is shared and outlives the rows that it describes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "parsers/postgres/frontend.h"
+#include "policies/cards/value.h"
+
+namespace sluice::session {
+
+struct ColumnShape {
+  policies::ValueType type = policies::ValueType::opaque;
+  policies::ValueFormat format = policies::ValueFormat::text;
+  bool operator==(const ColumnShape&) const = default;
+};
+using Shape = std::vector<ColumnShape>;
+using ShapeRef = std::shared_ptr<const Shape>;
+
+// Built-in types by OID (pg_type.dat); everything else (composites, ranges, enums, extensions) is opaque.
+[[nodiscard]] policies::ValueType value_type_of(uint32_t type_oid);
+
+// The type under which a bind value of an undeclared type is looked at: binary integers have no other sign than their size.
+[[nodiscard]] policies::ValueType guess_value_type(uint64_t bytes_total, bool binary);
+
+// The same columns with the formats that a Bind asked for. Null where the formats are unknown or do not fit.
+[[nodiscard]] ShapeRef with_formats(const Shape& columns, const postgres::ResultFormats& formats);
+
+}  // namespace sluice::session
