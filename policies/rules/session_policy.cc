@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <new>
-#include <optional>
+#include <span>
 #include <utility>
 
 #include "policies/rules/verdict.h"
@@ -14,9 +14,10 @@
 namespace sluice::policies {
 namespace {
 
-constexpr size_t kWays = 4;  // entries that one address can be in
-constexpr size_t kSets = kRememberedMax / kWays;
-static_assert(std::has_single_bit(kSets));
+constexpr size_t kWays = 8;              // entries that one address can be in
+constexpr size_t kRememberedLeast = 64;  // size of the first table; it doubles while it is too small
+static_assert(std::has_single_bit(kRememberedLeast) && std::has_single_bit(kRememberedMax) &&
+              kRememberedLeast >= kWays);
 
 void append_field(std::string& key, std::string_view field) {
   key += std::to_string(field.size());
@@ -57,17 +58,10 @@ class SubjectPolicy {
   }
 
   [[nodiscard]] Decision decide(const std::shared_ptr<const StatementFacts>& facts) {
-    const auto address = reinterpret_cast<uintptr_t>(facts.get());
-    const size_t first = (((address >> 4) * 0x9E3779B97F4A7C15ull) >> 32) % kSets * kWays;
-    if (!remembered_.empty()) {
-      for (size_t way = 0; way < kWays; ++way) {
-        const Remembered& entry = remembered_[first + way];
-        if (entry.address == address && same_owner(entry.owner, facts)) return entry.verdict.decision(*set_);
-      }
-    }
+    if (const Remembered* entry = find(facts)) return entry->verdict.decision(*set_);
     std::string error;
     const Verdict verdict = compute(*facts, error);
-    if (error.empty()) remember(first, facts, verdict);
+    if (error.empty()) remember(facts, verdict);
     return verdict.decision(*set_, std::move(error));
   }
 
@@ -95,18 +89,53 @@ class SubjectPolicy {
     }
   }
 
-  void remember(size_t first, const std::shared_ptr<const StatementFacts>& facts, const Verdict& verdict) {
-    if (remembered_.empty()) {
-      try {
-        remembered_.resize(kRememberedMax);
-      } catch (const std::bad_alloc&) {
-        return;  // decided all the same, only not remembered
-      }
+  // The entries that may hold what is at `address`. REQUIRES: the table is not empty.
+  [[nodiscard]] std::span<Remembered, kWays> ways_of(uintptr_t address) {
+    assert(std::has_single_bit(remembered_.size()));
+    const uint64_t hash = (address >> 4) * 0x9E3779B97F4A7C15ull;  // 2^64 / golden ratio: its upper bits are mixed well
+    const size_t set = (hash >> 40) & (remembered_.size() / kWays - 1);
+    return std::span<Remembered, kWays>(&remembered_[set * kWays], kWays);
+  }
+
+  [[nodiscard]] const Remembered* find(const std::shared_ptr<const StatementFacts>& facts) {
+    if (remembered_.empty()) return nullptr;
+    const auto address = reinterpret_cast<uintptr_t>(facts.get());
+    for (const Remembered& entry : ways_of(address)) {
+      if (entry.address == address && same_owner(entry.owner, facts)) return &entry;
     }
-    size_t way = 0;
-    while (way < kWays && !remembered_[first + way].owner.expired()) ++way;
-    if (way == kWays) way = next_way_++ % kWays;
-    remembered_[first + way] = Remembered{reinterpret_cast<uintptr_t>(facts.get()), facts, verdict};
+    return nullptr;
+  }
+
+  // A free or expired entry for `address`, or null.
+  [[nodiscard]] Remembered* room_for(uintptr_t address) {
+    for (Remembered& entry : ways_of(address)) {
+      if (entry.owner.expired()) return &entry;
+    }
+    return nullptr;
+  }
+
+  void remember(const std::shared_ptr<const StatementFacts>& facts, const Verdict& verdict) {
+    const auto address = reinterpret_cast<uintptr_t>(facts.get());
+    try {
+      if (remembered_.empty()) remembered_.resize(kRememberedLeast);
+      while (room_for(address) == nullptr && remembered_.size() < kRememberedMax) grow();
+    } catch (const std::bad_alloc&) {
+      if (remembered_.empty()) return;  // decided all the same, only not remembered
+    }
+    Remembered* entry = room_for(address);
+    if (entry == nullptr) entry = &ways_of(address)[next_way_++ % kWays];
+    *entry = Remembered{address, facts, verdict};
+  }
+
+  // Twice the size, with what is still alive.
+  void grow() {
+    std::vector<Remembered> before(remembered_.size() * 2);
+    before.swap(remembered_);
+    for (Remembered& entry : before) {
+      if (entry.owner.expired()) continue;
+      Remembered* room = room_for(entry.address);
+      if (room != nullptr) *room = std::move(entry);
+    }
   }
 
   std::shared_ptr<const PolicySet> set_;

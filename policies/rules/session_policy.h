@@ -25,7 +25,7 @@
 
 namespace sluice::policies {
 
-inline constexpr size_t kRememberedMax = 256;  // 32 bytes each; a power of two
+inline constexpr size_t kRememberedMax = 1'024;  // about 40 bytes each
 inline constexpr size_t kSubjectsMax = 512;
 
 class SubjectPolicy;
