@@ -7,7 +7,7 @@
 #include <string>
 
 #include "daemon/command/statement_cache.h"
-#include "daemon/io/clock.h"
+#include "daemon/base/clock.h"
 #include "daemon/session/analysed_statement.h"
 #include "daemon/session/analyst.h"
 #include "daemon/session/bind_excerpt.h"
@@ -33,7 +33,7 @@ struct GateContext {
   Analyst& analyst;
   const PolicySource& policies;
   policies::PolicyCache& policy_cache;
-  const io::Clock& clock;
+  const Clock& clock;
   BindExcerpt& bind_excerpt;
   GateCounters& counters;
   Durability durability = Durability::strict;

@@ -163,7 +163,8 @@ void Worker::welcome(Arrival& arrival) {
   auto gate = std::make_unique<CommandGate>(gate_context_, std::move(arrival.subject));
   auto machine = parts_.make_machine(protocol, *gate, *parts_.scanner, arrival.machine_limits);
   assert(machine != nullptr);  // the configuration names only protocols that have one
-  auto session = std::make_unique<Session>(serial, *this, parts_.limits, std::make_unique<io::TcpTransport>(std::move(arrival.client)),
+  SessionHost& host = *this;
+  auto session = std::make_unique<Session>(serial, host, parts_.limits, std::make_unique<io::TcpTransport>(std::move(arrival.client)),
                                            std::move(server), std::move(gate), std::move(machine));
   Session& resident = *session;
   sessions_.emplace(serial, Resident{std::move(session), parts_.clock->utc_ns()});

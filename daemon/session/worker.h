@@ -60,7 +60,7 @@ struct WorkerParts {
   std::unique_ptr<policies::CardScanner> scanner;
   command::AnalysisPool* analysis = nullptr;
   const PolicySource* policies = nullptr;
-  const io::Clock* clock = nullptr;
+  const Clock* clock = nullptr;
   Upstreams* upstreams = nullptr;
   MachineFactory make_machine;
   command::HashKey hash_key{};

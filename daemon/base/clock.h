@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace sluice::io {
+namespace sluice {
 
 class Clock {
  public:
@@ -15,4 +15,4 @@ class Clock {
 // CLOCK_MONOTONIC_COARSE is not used: its 4 ms steps would show in events; both calls are vDSO reads.
 [[nodiscard]] const Clock& system_clock();
 
-}  // namespace sluice::io
+}  // namespace sluice

@@ -1,8 +1,8 @@
-#include "daemon/io/clock.h"
+#include "daemon/base/clock.h"
 
 #include <ctime>
 
-namespace sluice::io {
+namespace sluice {
 namespace {
 
 int64_t read_ns(clockid_t id) {
@@ -24,4 +24,4 @@ const Clock& system_clock() {
   return clock;
 }
 
-}  // namespace sluice::io
+}  // namespace sluice

@@ -1,9 +1,9 @@
-#include "daemon/io/thread.h"
+#include "daemon/base/thread.h"
 
 #include <csignal>
 #include <utility>
 
-namespace sluice::io {
+namespace sluice {
 namespace {
 
 void* run_body(void* argument) {
@@ -48,4 +48,4 @@ void Thread::join() {
   if (std::exchange(joinable_, false)) pthread_join(thread_, nullptr);
 }
 
-}  // namespace sluice::io
+}  // namespace sluice

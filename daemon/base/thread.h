@@ -10,7 +10,7 @@
 
 #include "daemon/base/result.h"
 
-namespace sluice::io {
+namespace sluice {
 
 inline constexpr size_t kSmallStackBytes = 1u << 20;
 
@@ -31,4 +31,4 @@ class Thread {
   bool joinable_ = false;
 };
 
-}  // namespace sluice::io
+}  // namespace sluice

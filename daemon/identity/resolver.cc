@@ -1,0 +1,187 @@
+#include "daemon/identity/resolver.h"
+
+#include <grp.h>
+#include <openssl/evp.h>
+#include <pwd.h>
+
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+namespace sluice::identity {
+namespace {
+
+constexpr size_t kNameBufferBytes = 64 * 1024;
+constexpr size_t kHashChunkBytes = 256 * 1024;
+
+class SystemNames final : public NameService {
+ public:
+  std::string user_name(int64_t uid) override {
+    std::vector<char> buffer(kNameBufferBytes);
+    passwd entry{};
+    passwd* found = nullptr;
+    if (getpwuid_r(static_cast<uid_t>(uid), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+    return found->pw_name;
+  }
+  std::string group_name(int64_t gid) override {
+    std::vector<char> buffer(kNameBufferBytes);
+    group entry{};
+    group* found = nullptr;
+    if (getgrgid_r(static_cast<gid_t>(gid), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+    return found->gr_name;
+  }
+};
+
+// Lower-case hex; empty where the file is too large or cannot be read.
+std::string sha256_of_file(int fd, uint64_t size) {
+  if (fd < 0 || size > Resolver::kHashBytesMax) return {};
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  if (context == nullptr || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return {};
+  std::vector<unsigned char> chunk(kHashChunkBytes);
+  for (uint64_t at = 0;;) {
+    const ssize_t got = pread(fd, chunk.data(), chunk.size(), static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 || at > Resolver::kHashBytesMax) return {};
+    if (got == 0) break;
+    if (EVP_DigestUpdate(context.get(), chunk.data(), static_cast<size_t>(got)) != 1) return {};
+    at += static_cast<uint64_t>(got);
+  }
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  if (EVP_DigestFinal_ex(context.get(), digest, &length) != 1) return {};
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string hex;
+  for (unsigned int i = 0; i < length; ++i) {
+    hex.push_back(kHex[digest[i] >> 4]);
+    hex.push_back(kHex[digest[i] & 15]);
+  }
+  return hex;
+}
+
+template <typename Map>
+void make_room(Map& map) {
+  // Entries are few on any real host; a full cache starts again rather than keeping an order for eviction.
+  if (map.size() >= Resolver::kCacheEntriesMax) map.clear();
+}
+
+}  // namespace
+
+NameService& system_names() {
+  static SystemNames names;
+  return names;
+}
+
+Resolver::Resolver(ProcReader reader, NameService& names, const Clock& clock)
+    : reader_(std::move(reader)), names_(names), clock_(clock) {}
+
+Status Resolver::start() {
+  auto thread = Thread::start("identity", kSmallStackBytes, [this] { run(); });
+  if (!thread) return tl::unexpected(thread.error());
+  thread_ = std::move(*thread);
+  return {};
+}
+
+Resolver::~Resolver() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  thread_.join();
+}
+
+bool Resolver::resolve(const ProcessFacts& facts, Done done) {
+  policies::AttestedIdentity identity;
+  identity.pid = facts.pid;
+  identity.uid = facts.uid;
+  identity.gid = facts.gid;
+  bool cgroup_known = false;
+  if (facts.cgroup_id != 0) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = cgroups_.find(facts.cgroup_id); found != cgroups_.end()) {
+      identity.cgroup = found->second;
+      cgroup_known = true;
+    }
+  }
+  if (!cgroup_known) {
+    identity.cgroup = reader_.cgroup_path(facts);
+    if (!identity.cgroup.empty() && facts.cgroup_id != 0) {
+      const std::lock_guard lock(mutex_);
+      make_room(cgroups_);
+      cgroups_.emplace(facts.cgroup_id, identity.cgroup);  // ids are not used again, and a v2 cgroup cannot be renamed
+    }
+  }
+  identity.unit = unit_of(identity.cgroup);
+  identity.container = container_of(identity.cgroup);
+  std::optional<Executable> exe = reader_.executable(facts);
+  if (exe.has_value()) identity.exe = exe->path;
+  if (fill_from_caches(identity, exe)) {
+    done(std::move(identity));
+    return true;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_.size() >= kQueueMax || stopping_) return false;
+    queue_.push_back({std::move(identity), std::move(exe), std::move(done)});
+  }
+  work_.notify_one();
+  return true;
+}
+
+// True where nothing is missing.
+bool Resolver::fill_from_caches(policies::AttestedIdentity& identity, const std::optional<Executable>& exe) {
+  const uint64_t now = clock_.monotonic_ms();
+  const std::lock_guard lock(mutex_);
+  const auto fresh = [now](const std::unordered_map<int64_t, Name>& map, int64_t id, std::string& name) {
+    const auto found = map.find(id);
+    if (found == map.end() || now - found->second.known_ms > kNameTtlMs) return false;
+    name = found->second.name;
+    return true;
+  };
+  bool all = fresh(users_, identity.uid, identity.user);
+  all = fresh(groups_, identity.gid, identity.group) && all;
+  if (exe.has_value()) {
+    const auto found = hashes_.find(exe->stamp);
+    if (found == hashes_.end()) return false;
+    identity.exe_sha256 = found->second;
+  }
+  return all;
+}
+
+void Resolver::fill_slowly(policies::AttestedIdentity& identity, const std::optional<Executable>& exe) {
+  if (fill_from_caches(identity, exe)) return;  // somebody before us asked for the same
+  std::string user = names_.user_name(identity.uid);
+  std::string group = names_.group_name(identity.gid);
+  std::string hash = identity.exe_sha256;
+  if (exe.has_value() && hash.empty()) hash = sha256_of_file(exe->file.get(), exe->stamp.size);
+  const uint64_t now = clock_.monotonic_ms();
+  const std::lock_guard lock(mutex_);
+  make_room(users_);
+  make_room(groups_);
+  users_[identity.uid] = {user, now};
+  groups_[identity.gid] = {group, now};
+  if (exe.has_value()) {
+    make_room(hashes_);
+    hashes_[exe->stamp] = hash;
+  }
+  identity.user = std::move(user);
+  identity.group = std::move(group);
+  identity.exe_sha256 = std::move(hash);
+}
+
+void Resolver::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;  // stopping, and nobody waits
+    Waiting next = std::move(queue_.front());
+    queue_.pop_front();
+    const bool hurry = stopping_;
+    lock.unlock();
+    if (!hurry) fill_slowly(next.identity, next.exe);
+    next.done(std::move(next.identity));
+    lock.lock();
+  }
+}
+
+}  // namespace sluice::identity

@@ -1,0 +1,86 @@
+// Turns what the kernel noted at connect() into the identity that policy and the record see. What can be had at once (caches, /proc) is
+// answered on the caller's thread; what may wait (name services, hashing a large executable) goes to a thread of its own while the
+// session waits, so that no worker and no other connection does.
+//
+// What cannot be resolved stays empty: an empty field matches no allow rule. The numbers (pid, uid, gid) are the kernel's own and are
+// always there.
+// Threading: resolve() from the acceptor's thread. Lifetime: the destructor answers what waits with what is known and joins.
+// Limits: kCacheEntriesMax per cache, kQueueMax waiting, kHashBytesMax of one executable, kNameTtlMs for names.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/identity/proc_reader.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/thread.h"
+#include "policies/rules/facts.h"
+
+namespace sluice::identity {
+
+// Names of users and groups; may block for as long as the host's name services do.
+class NameService {
+ public:
+  virtual ~NameService() = default;
+  [[nodiscard]] virtual std::string user_name(int64_t uid) = 0;   // empty where there is none
+  [[nodiscard]] virtual std::string group_name(int64_t gid) = 0;
+};
+[[nodiscard]] NameService& system_names();  // getpwuid_r, getgrgid_r
+
+class Resolver {
+ public:
+  static constexpr size_t kCacheEntriesMax = 4096;
+  static constexpr size_t kQueueMax = 4096;
+  static constexpr uint64_t kNameTtlMs = 60'000;
+  static constexpr uint64_t kHashBytesMax = 512u << 20;
+
+  using Done = std::function<void(policies::AttestedIdentity)>;
+
+  Resolver(ProcReader reader, NameService& names, const Clock& clock);
+  ~Resolver();
+  [[nodiscard]] Status start();
+
+  // Calls `done` once: on this thread before it returns, or on the resolver's own thread. False where too much waits already; then
+  // `done` is not called.
+  [[nodiscard]] bool resolve(const ProcessFacts& facts, Done done);
+
+ private:
+  struct Name {
+    std::string name;
+    uint64_t known_ms = 0;
+  };
+  struct StampHash {
+    size_t operator()(const FileStamp& stamp) const {
+      return stamp.inode * 0x9e3779b97f4a7c15 ^ stamp.device ^ static_cast<size_t>(stamp.changed_ns);
+    }
+  };
+  struct Waiting {
+    policies::AttestedIdentity identity;
+    std::optional<Executable> exe;
+    Done done;
+  };
+
+  [[nodiscard]] bool fill_from_caches(policies::AttestedIdentity& identity, const std::optional<Executable>& exe);
+  void fill_slowly(policies::AttestedIdentity& identity, const std::optional<Executable>& exe);
+  void run();
+
+  ProcReader reader_;
+  NameService& names_;
+  const Clock& clock_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable work_;
+  std::deque<Waiting> queue_;
+  std::unordered_map<int64_t, Name> users_, groups_;
+  std::unordered_map<FileStamp, std::string, StampHash> hashes_;
+  std::unordered_map<uint64_t, std::string> cgroups_;  // by cgroup id
+  bool stopping_ = false;
+  Thread thread_;
+};
+
+}  // namespace sluice::identity
