@@ -52,13 +52,25 @@ ValueType type_of(uint32_t oid) {
   }
 }
 
-// Size of the header, 0 where more bytes are needed, nothing where it is malformed.
-std::optional<size_t> header_size(std::span<const uint8_t> bytes) {
-  if (bytes.size() < kHeaderBytes) return 0;
+struct Header {
+  size_t size = 0;  // bytes; 0 where more are needed
+  uint32_t elements = 0;
+  uint32_t type_oid = 0;
+};
+
+// Nothing where it is malformed.
+std::optional<Header> read_header(std::span<const uint8_t> bytes) {
+  if (bytes.size() < kHeaderBytes) return Header{};
   const uint32_t dimensions = read_u32(bytes, 0), flags = read_u32(bytes, 4);
   if (dimensions > kDimensionsMax || flags > 1) return std::nullopt;
   const size_t size = kHeaderBytes + dimensions * kDimensionBytes;
-  return bytes.size() < size ? 0 : size;
+  if (bytes.size() < size) return Header{};
+  uint64_t elements = dimensions == 0 ? 0 : 1;
+  for (size_t at = kHeaderBytes; at < size; at += kDimensionBytes) {
+    elements *= read_u32(bytes, at);
+    if (elements > INT32_MAX) return std::nullopt;
+  }
+  return Header{size, static_cast<uint32_t>(elements), read_u32(bytes, 8)};
 }
 
 }  // namespace
@@ -77,70 +89,64 @@ size_t ValueScanner::scan_element(Part& part, size_t at) {
   element.memory.begun = part.memory.element_begun;
   size_t decided = scan_part(element);
   if (ends_here) decided = available;
-  const StreamMemory outer = part.memory;
-  part.memory = element.memory;
-  part.memory.mode = kWithinElement;
-  part.memory.begun = outer.begun;
-  part.memory.element_mode = element.memory.mode;
-  part.memory.element_begun = element.memory.begun;
-  part.memory.element_type = outer.element_type;
-  part.memory.element_left = outer.element_left - static_cast<uint32_t>(decided);
-  if (ends_here) {
-    part.memory = StreamMemory{};
-    part.memory.mode = kElements;
-    part.memory.element_type = outer.element_type;
+  // Between elements only what belongs to the array is kept.
+  StreamMemory outer;
+  outer.mode = kElements;
+  outer.element_type = part.memory.element_type;
+  outer.elements_left = part.memory.elements_left;
+  if (!ends_here) {
+    const StreamMemory& inner = element.memory;
+    outer.mode = kWithinElement;
+    outer.element_left = part.memory.element_left - static_cast<uint32_t>(decided);
+    outer.left = inner.left;
+    outer.quoted = inner.quoted, outer.escaped = inner.escaped, outer.in_long_token = inner.in_long_token;
+    outer.element_mode = inner.mode, outer.element_begun = inner.begun;
   }
+  part.memory = outer;
   return decided;
 }
 
 size_t ValueScanner::scan_array(Part& part) {
   const bool complete = part.ending == Ending::complete;
+  StreamMemory& memory = part.memory;
   size_t at = 0;
-  if (part.memory.mode == kHeader) {
-    const std::optional<size_t> size = header_size(part.bytes);
-    if (size && *size == 0 && !complete) return 0;
-    if (!size || *size == 0) {
-      part.memory.mode = kOpaque;
+  if (memory.mode == kHeader) {
+    const std::optional<Header> header = read_header(part.bytes);
+    if (header && header->size == 0 && !complete) return 0;
+    if (!header || header->size == 0) {
+      memory.mode = kOpaque;
     } else {
-      part.memory.mode = kElements;
-      part.memory.element_type = static_cast<uint8_t>(type_of(read_u32(part.bytes, 8)));
-      at = *size;
+      memory.mode = kElements;
+      memory.element_type = static_cast<uint8_t>(type_of(header->type_oid));
+      memory.elements_left = header->elements;
+      at = header->size;
     }
   }
-  while (part.memory.mode != kOpaque && at < part.bytes.size()) {
-    if (part.memory.mode == kWithinElement) {
-      const size_t decided = scan_element(part, at);
-      at += decided;
-      if (part.memory.mode == kWithinElement) return at;
+  while (memory.mode != kOpaque && at < part.bytes.size()) {
+    if (memory.mode == kWithinElement) {
+      at += scan_element(part, at);
+      if (memory.mode == kWithinElement) return at;
       continue;
     }
-    if (part.bytes.size() - at < kLengthBytes) {
-      if (!complete) return at;
-      part.memory.mode = kOpaque;
+    const size_t available = part.bytes.size() - at;
+    if (available < kLengthBytes && !complete && memory.elements_left > 0) return at;
+    const uint32_t length = available < kLengthBytes ? 0 : read_u32(part.bytes, at);
+    const bool null = length == UINT32_MAX;
+    if (memory.elements_left == 0 || available < kLengthBytes || (length > INT32_MAX && !null)) {
+      memory.mode = kOpaque;
       break;
     }
-    const uint32_t length = read_u32(part.bytes, at);
-    const size_t available = part.bytes.size() - at - kLengthBytes;
-    if (length == UINT32_MAX) {
-      at += kLengthBytes;
-      continue;
-    }
-    if (length > INT32_MAX || (complete && length > available)) {
-      part.memory.mode = kOpaque;
-      break;
-    }
-    if (length > available && length <= kHeldElementBytesMax) return at;
+    if (!null && !complete && length <= kHeldElementBytesMax && length > available - kLengthBytes) return at;
     at += kLengthBytes;
-    part.memory.element_left = length;
-    part.memory.element_mode = part.memory.element_begun = 0;
-    part.memory.left = LeftContext{};
-    part.memory.mode = kWithinElement;
-    if (length == 0) part.memory.mode = kElements;
+    --memory.elements_left;
+    if (null || length == 0) continue;
+    memory.element_left = length;
+    memory.mode = kWithinElement;
   }
-  if (part.memory.mode != kOpaque) return at;
+  if (memory.mode != kOpaque) return at;
   Part rest = part.behind(at);
   const size_t decided = scan_characters(rest);
-  part.memory = rest.memory;
+  memory = rest.memory;
   return at + decided;
 }
 

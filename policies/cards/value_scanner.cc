@@ -17,7 +17,9 @@ static_assert(kScalarBytesMax >= kNumberTextBytesMax && kScalarBytesMax >= kNume
 // Eight bytes of unknown type may be a bigint; of fewer than 16 digits they are as likely a timestamp (microseconds).
 constexpr size_t kOpaqueIntegerDigitsMin = 16;
 
-constexpr uint8_t kFloatTextBytesMin = 5;  // "4e+15"
+constexpr size_t kNumericBinaryBytesMin = 10;  // header and one group
+constexpr size_t kArrayBinaryBytesMin = 32;    // header, one dimension, one element of eight bytes
+constexpr size_t kFloatTextBytesMin = 5;       // "4e+15"
 
 // A quick no for the data path: true where this whole value holds no card number, decided in nanoseconds.
 bool cannot_hold(const ValueView& value) {
@@ -25,15 +27,15 @@ bool cannot_hold(const ValueView& value) {
   const bool binary = value.format == ValueFormat::binary;
   switch (value.type) {
     case ValueType::integer:
-      return binary ? size != kInt8Bytes : size < kPanDigitsMin;
-    case ValueType::numeric:
-      return binary ? size < 10 || size > kNumericBinaryBytesMax : size < kPanDigitsMin;
-    case ValueType::floating:
-      return binary ? size != kFloat8Bytes : size < kFloatTextBytesMin;
-    case ValueType::array:
-      return binary ? size < 20 : !has_enough_digits(value.bytes);
     case ValueType::opaque:
       return !(binary && size == kInt8Bytes) && !has_enough_digits(value.bytes);
+    case ValueType::numeric:
+      return !(binary && size >= kNumericBinaryBytesMin && size <= kNumericBinaryBytesMax) &&
+             !has_enough_digits(value.bytes);
+    case ValueType::floating:
+      return binary ? size != kFloat8Bytes && !has_enough_digits(value.bytes) : size < kFloatTextBytesMin;
+    case ValueType::array:
+      return binary ? size < kArrayBinaryBytesMin && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
     default:
       return !has_enough_digits(value.bytes);
   }
@@ -142,7 +144,7 @@ size_t ValueScanner::scan_scalar(Part& part) {
       return part.bytes.size();
     }
   }
-  if (binary && !opaque) return part.bytes.size();
+  // No number, or not one as its type says: whatever it is, it is looked at as bytes.
   return scan_characters(part);
 }
 

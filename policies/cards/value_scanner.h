@@ -20,8 +20,9 @@ struct StreamMemory {
   uint8_t begun = 0;
   uint8_t mode = 0;  // each type's own
   uint8_t quoted = 0, escaped = 0, in_long_token = 0;
-  uint8_t element_type = 0, element_format = 0;
+  uint8_t element_type = 0;
   uint8_t element_mode = 0, element_begun = 0;
+  uint32_t elements_left = 0;
   uint32_t element_left = 0;  // bytes of the array element that are still to come
 };
 static_assert(sizeof(StreamMemory) <= sizeof(StreamState));
