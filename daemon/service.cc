@@ -1,0 +1,369 @@
+#include "daemon/service.h"
+
+#include <fcntl.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "daemon/acceptor.h"
+#include "daemon/audit/audit_log.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/version.h"
+#include "daemon/command/analysis_pool.h"
+#include "daemon/config/load_all.h"
+#include "daemon/config/problem_format.h"
+#include "daemon/control/server.h"
+#include "daemon/identity/resolver.h"
+#include "daemon/recorder.h"
+#include "daemon/service_operations.h"
+#include "daemon/target_table.h"
+#include "daemon/upstreams.h"
+#include "daemon/watcher.h"
+
+namespace sluice {
+namespace {
+
+using events::EventOutcome;
+using events::EventType;
+
+constexpr int kExitFailed = 1;
+constexpr int kExitConfiguration = 2;
+constexpr unsigned kWorkersMax = 64;
+// Between looks at whether the workers are done, while draining.
+constexpr long kDrainLookMs = 50;
+
+// Descriptors for as many sessions as the system grants; no core dump may hold what passes through.
+void prepare_process() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0) spdlog::warn("descriptor limit stays at its default: {}", std::generic_category().message(errno));
+  }
+  const rlimit no_core{0, 0};
+  if (setrlimit(RLIMIT_CORE, &no_core) != 0) spdlog::warn("core dumps could not be limited: {}", std::generic_category().message(errno));
+  if (prctl(PR_SET_DUMPABLE, 0) != 0) spdlog::warn("core dumps could not be disabled: {}", std::generic_category().message(errno));
+  signal(SIGPIPE, SIG_IGN);
+}
+
+sigset_t service_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
+  return set;
+}
+
+Status make_directory(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return {};
+  const mode_t before = umask(0077);  // parents too
+  std::filesystem::create_directories(path, error);
+  umask(before);
+  if (error) return fail("create " + path + ": " + error.message());
+  return {};
+}
+
+Result<std::string> read_mounts() {
+  UniqueFd file(::open("/proc/mounts", O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return fail_errno("open /proc/mounts", errno);
+  constexpr size_t kMountsBytesMax = 4u << 20;
+  std::string text;
+  char chunk[16 * 1024];
+  for (;;) {
+    const ssize_t got = ::read(file.get(), chunk, sizeof chunk);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail_errno("read /proc/mounts", errno);
+    if (got == 0 || text.size() > kMountsBytesMax) return text;
+    text.append(chunk, static_cast<size_t>(got));
+  }
+}
+
+// Null where no machine speaks the protocol; the configuration does not accept such a target.
+std::unique_ptr<session::Machine> make_machine(const std::string& protocol, session::Gate& gate, policies::CardScanner& scanner,
+                                               const session::MachineLimits& limits) {
+  if (protocol == "postgres") return session::make_postgres_machine(gate, scanner, limits);
+  return nullptr;
+}
+
+// A worker with its thread.
+struct Crew {
+  std::unique_ptr<session::Worker> worker;
+  std::atomic<bool> done{false};
+  Thread thread;
+};
+
+class Service {
+ public:
+  explicit Service(const config::Config& config) : config_(config) {}
+
+  [[nodiscard]] int run();
+
+ private:
+  [[nodiscard]] Status start();
+  [[nodiscard]] Status open_log();
+  [[nodiscard]] Status start_steering();
+  [[nodiscard]] Status start_workers();
+  [[nodiscard]] Status start_acceptor();
+  void serve();
+  void drain();
+  void stop();
+  [[nodiscard]] std::vector<session::Worker*> workers() const;
+
+  const config::Config& config_;
+  std::shared_ptr<const policies::PolicySet> first_policies_;
+  // In the order in which they need each other; taken down in the reverse.
+  std::unique_ptr<audit::AuditLog> log_;
+  std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<interception::Steering> steering_;
+  std::vector<int> listeners_;
+  TargetTable targets_;
+  std::unique_ptr<session::PolicySource> policies_;
+  std::unique_ptr<command::AnalysisPool> analysis_;
+  std::unique_ptr<SteeredUpstreams> upstreams_;
+  std::vector<std::unique_ptr<Crew>> crews_;
+  std::unique_ptr<Acceptor> acceptor_;
+  std::unique_ptr<identity::Resolver> resolver_;
+  std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<ServiceOperations> operations_;
+  std::unique_ptr<control::ControlServer> control_;
+};
+
+int Service::run() {
+  policies::Problems problems;
+  first_policies_ = policies::load_policies(config_.policies_directory, config::target_names(config_), problems);
+  if (!problems.empty()) spdlog::log(first_policies_ ? spdlog::level::warn : spdlog::level::err, "{}", config::format_text(problems));
+  if (first_policies_ == nullptr) return kExitConfiguration;
+
+  const sigset_t signals = service_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before the first thread, so that the main thread alone gets them
+  prepare_process();
+  if (Status started = start(); !started) {
+    spdlog::error("start: {}", started.error().message);
+    sd_notifyf(0, "STATUS=start failed: %s", started.error().message.c_str());
+    if (recorder_ != nullptr) {
+      events::EventBuilder event = recorder_->own(EventType::daemon_stopped, EventOutcome::failure, "daemon");
+      recorder_->publish(event.detail("start: " + started.error().message));
+    }
+    if (steering_ != nullptr) steering_->stop();
+    for (session::Worker* worker : workers()) worker->stop();
+    stop();
+    return kExitFailed;
+  }
+  serve();
+  drain();
+  stop();
+  return 0;
+}
+
+Status Service::start() {
+  if (Status made = make_directory(config_.state_directory); !made) return made;
+  if (Status made = make_directory(config_.audit.directory); !made) return made;
+  if (Status opened = open_log(); !opened) return opened;
+  if (Status started = start_steering(); !started) return started;
+  if (Status started = start_workers(); !started) return started;
+  if (Status started = start_acceptor(); !started) return started;
+  // Alive and able to serve: from here on connects are led to us.
+  if (Status live = steering_->go_live(); !live) return within("go live", live.error());
+  operations_ = std::make_unique<ServiceOperations>(ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_, *acceptor_,
+                                                                 *watcher_, workers(), system_clock().utc_ns()});
+  control::ServerOptions options;
+  options.socket_path = config_.control_socket;
+  auto control = control::ControlServer::start(options, *operations_);
+  if (!control) return within("control socket", control.error());
+  control_ = std::move(*control);
+  return {};
+}
+
+Status Service::open_log() {
+  audit::LogOptions options;
+  options.directory = config_.audit.directory;
+  options.durability = config_.audit.durability == config::Durability::strict ? audit::Durability::strict : audit::Durability::relaxed;
+  char host[256] = {};
+  if (gethostname(host, sizeof host - 1) == 0) options.host = host;
+  auto log = audit::AuditLog::open(options);
+  if (!log) return within("audit log", log.error());
+  log_ = std::move(*log);
+  auto recorder = Recorder::create(*log_, system_clock());
+  if (!recorder) return tl::unexpected(recorder.error());
+  recorder_ = std::move(*recorder);
+  events::EventBuilder started = recorder_->own(EventType::daemon_started, EventOutcome::success, "daemon");
+  recorder_->publish(started.detail(kVersion).rule({}, first_policies_->version()).counter("rules", first_policies_->rule_count()));
+  if (const std::string recovered = log_->status().recovered; !recovered.empty()) {
+    spdlog::warn("audit log: {}", recovered);
+    events::EventBuilder event = recorder_->own(EventType::log_recovered, EventOutcome::success, "audit-log");
+    recorder_->publish(event.detail(recovered));
+  }
+  return {};
+}
+
+Status Service::start_steering() {
+  interception::SteeringOptions options;
+  options.bpf_directory = config_.bpf_directory;
+  options.cgroup_path = config_.cgroup_path;
+  auto steering = interception::Steering::start(options);
+  if (!steering) return within("steering", steering.error());
+  steering_ = std::move(*steering);
+  spdlog::info("{}", steering_->capability_line());
+  auto listeners = steering_->open_listeners();
+  if (!listeners) return within("listeners", listeners.error());
+  listeners_ = std::move(*listeners);
+  return targets_.replace(*steering_, config_.targets);
+}
+
+Status Service::start_workers() {
+  policies_ = std::make_unique<session::PolicySource>(first_policies_);
+  auto analysis = command::AnalysisPool::start({});
+  if (!analysis) return tl::unexpected(analysis.error());
+  analysis_ = std::move(*analysis);
+  upstreams_ = std::make_unique<SteeredUpstreams>(*steering_);
+  const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kWorkersMax);
+  for (unsigned i = 0; i < count; ++i) {
+    session::WorkerParts parts;
+    std::string why;
+    parts.scanner = policies::CardScanner::create(why);
+    if (parts.scanner == nullptr) return fail("card scanner: " + why);
+    parts.durable_event.reset(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!parts.durable_event.valid()) return fail_errno("create eventfd", errno);
+    parts.ring = &log_->add_ring(parts.durable_event.get());
+    parts.analysis = analysis_.get();
+    parts.policies = policies_.get();
+    parts.clock = &system_clock();
+    parts.upstreams = upstreams_.get();
+    parts.make_machine = make_machine;
+    if (getrandom(parts.hash_key.data(), sizeof parts.hash_key, 0) != sizeof parts.hash_key) return fail_errno("random key", errno);
+    parts.durability = config_.audit.durability == config::Durability::strict ? session::Durability::strict : session::Durability::relaxed;
+    auto worker = session::Worker::create(std::move(parts));
+    if (!worker) return within("worker", worker.error());
+    auto crew = std::make_unique<Crew>();
+    crew->worker = std::move(*worker);
+    Crew& member = *crew;
+    crews_.push_back(std::move(crew));
+    // The stack is the grammar's: short texts are analysed on the worker.
+    auto thread = Thread::start("worker-" + std::to_string(i), sql::kAnalysisStackBytes, [&member] {
+      member.worker->run();
+      member.done.store(true, std::memory_order_release);
+    });
+    if (!thread) {
+      crews_.pop_back();
+      return tl::unexpected(thread.error());
+    }
+    member.thread = std::move(*thread);
+  }
+  return {};
+}
+
+Status Service::start_acceptor() {
+  auto mounts = read_mounts();
+  if (!mounts) return tl::unexpected(mounts.error());
+  auto reader = identity::ProcReader::open("/proc", identity::find_cgroup_mount(*mounts));
+  if (!reader) return within("identity", reader.error());
+  resolver_ = std::make_unique<identity::Resolver>(std::move(*reader), identity::system_names(), system_clock());
+  if (Status started = resolver_->start(); !started) return started;
+  acceptor_ = std::make_unique<Acceptor>(*steering_, targets_, *resolver_, *recorder_, workers());
+  if (Status started = acceptor_->start(listeners_); !started) return started;
+  watcher_ = std::make_unique<Watcher>(Watcher::Watched{*steering_, targets_, *acceptor_, *recorder_, *log_, workers()});
+  return watcher_->start();
+}
+
+std::vector<session::Worker*> Service::workers() const {
+  std::vector<session::Worker*> all;
+  for (const auto& crew : crews_) all.push_back(crew->worker.get());
+  return all;
+}
+
+void Service::serve() {
+  const size_t rules = first_policies_->rule_count();
+  spdlog::info("sluice {} protects {} targets with {} rules, policy {}", kVersion, config_.targets.size(), rules, first_policies_->version());
+  sd_notifyf(0, "READY=1\nSTATUS=protecting %zu targets", config_.targets.size());
+  const sigset_t signals = service_signals();
+  for (;;) {
+    int received = 0;
+    if (sigwait(&signals, &received) != 0) continue;
+    if (received != SIGHUP) {
+      spdlog::info("told to stop (signal {})", received);
+      return;
+    }
+    sd_notify(0, "RELOADING=1");
+    control::Caller caller;
+    caller.pid = getpid();
+    caller.uid = getuid();
+    caller.gid = getgid();
+    caller.user = "SIGHUP";
+    [[maybe_unused]] const control::ReloadResult result = operations_->reload(caller);  // has logged and recorded what came of it
+    sd_notify(0, "READY=1");
+  }
+}
+
+void Service::drain() {
+  sd_notify(0, "STOPPING=1\nSTATUS=draining sessions");
+  operations_->set_draining();
+  events::EventBuilder draining = recorder_->own(EventType::daemon_draining, EventOutcome::success, "daemon");
+  recorder_->publish(draining);
+  steering_->stop();  // when_down decides about new connects from here on
+  acceptor_->stop();
+  const auto all = workers();
+  for (session::Worker* worker : all) worker->drain(kDrainTimeoutMs);
+  const sigset_t signals = service_signals();
+  for (bool hurried = false; !std::all_of(crews_.begin(), crews_.end(), [](const auto& crew) { return crew->done.load(); });) {
+    const timespec pause{0, kDrainLookMs * 1'000'000};
+    const int received = sigtimedwait(&signals, nullptr, &pause);
+    if ((received != SIGTERM && received != SIGINT) || hurried) continue;
+    hurried = true;
+    spdlog::warn("told to stop again: sessions end now");
+    for (session::Worker* worker : all) worker->stop();
+  }
+}
+
+// Also after a start that failed half-way: whatever is not there is left out.
+void Service::stop() {
+  if (acceptor_ != nullptr) acceptor_->stop();
+  resolver_.reset();  // answers what waits; the acceptor is still there to take the answers
+  for (const auto& crew : crews_) crew->thread.join();
+  if (watcher_ != nullptr) {
+    watcher_->stop();
+    watcher_->record_coverage();
+  }
+  control_.reset();
+  if (operations_ != nullptr) {
+    events::EventBuilder stopped = recorder_->own(EventType::daemon_stopped, EventOutcome::success, "daemon");
+    if (Status recorded = recorder_->publish_durably(stopped); !recorded) spdlog::error("audit log: {}", recorded.error().message);
+  }
+  operations_.reset();
+  watcher_.reset();
+  acceptor_.reset();
+  crews_.clear();
+  if (analysis_ != nullptr) analysis_->stop();
+  steering_.reset();
+  recorder_.reset();
+  log_.reset();  // seals the segment
+  spdlog::info("stopped");
+}
+
+}  // namespace
+
+int run_service(const config::Config& config) {
+  // stderr belongs to the journal; whoever reads it adds the time there, so ours is short.
+  auto logger = spdlog::stderr_logger_mt("sluice");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_default_logger(logger);
+  Service service(config);
+  return service.run();
+}
+
+}  // namespace sluice

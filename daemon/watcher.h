@@ -1,0 +1,76 @@
+// Watches the daemon itself, on a thread of its own: the heartbeat that the kernel wants (only while every worker and the acceptor make
+// progress), the health of steering and of the log, what the workers counted, and once a minute the proof of coverage.
+// A worker that hangs stops the heartbeat, and the kernel then decides by when_down: fail closed.
+// Lifetime: start() to stop(); what it watches outlives it.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "daemon/acceptor.h"
+#include "daemon/audit/audit_log.h"
+#include "daemon/base/thread.h"
+#include "daemon/interception/steering.h"
+#include "daemon/recorder.h"
+#include "daemon/session/worker.h"
+#include "daemon/target_table.h"
+
+namespace sluice {
+
+class Watcher {
+ public:
+  static constexpr uint32_t kTickMs = 250;
+  static constexpr uint64_t kHungAfterMs = 1'000;
+  static constexpr uint64_t kCoverageMs = 60'000;
+
+  struct Watched {
+    interception::Steering& steering;
+    const TargetTable& targets;
+    Acceptor& acceptor;
+    Recorder& recorder;
+    const audit::AuditLog& log;
+    std::vector<session::Worker*> workers;
+  };
+  explicit Watcher(Watched watched);
+  ~Watcher();
+  [[nodiscard]] Status start();
+  void stop();
+
+  // As sentences; empty where all is well.
+  [[nodiscard]] std::vector<std::string> problems() const;
+  // One coverage event per target, with what steering counted and what was accepted.
+  void record_coverage();
+
+ private:
+  struct Progress {
+    uint64_t turns = 0;
+    uint64_t seen_ms = 0;
+  };
+  void run();
+  void tick(uint64_t now_ms);
+  [[nodiscard]] bool all_make_progress(uint64_t now_ms);
+  void look_at_steering();
+  void look_at_log();
+  void look_at_counters();
+
+  Watched watched_;
+  std::vector<Progress> progress_;  // of the workers, then of the acceptor
+  std::string steering_problem_;
+  std::string hung_;
+  bool log_failing_ = false;
+  uint64_t self_findings_seen_ = 0;
+  uint64_t unrecorded_seen_ = 0;
+  uint64_t second_ms_ = 0;
+  uint64_t coverage_ms_ = 0;
+  mutable std::mutex mutex_;  // guards problems_ and stopping_
+  std::condition_variable wake_;
+  std::vector<std::string> problems_;
+  bool stopping_ = false;
+  Thread thread_;
+};
+
+}  // namespace sluice
