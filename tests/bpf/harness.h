@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -186,6 +187,7 @@ T in_child(const std::function<T()>& body) {
   if (pipe(pipe_fds) != 0) std::abort();
   pid_t child = fork();
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is stopped leaves no client behind
     T result = body();
     ssize_t wrote = write(pipe_fds[1], &result, sizeof(result));
     _exit(wrote == static_cast<ssize_t>(sizeof(result)) ? 0 : 1);

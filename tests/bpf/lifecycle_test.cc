@@ -1,0 +1,267 @@
+// Load, attach and pin as one transaction; take-over without a window; a second daemon; unloading without a trace.
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include "bpf/abi.h"
+#include "daemon/interception/programs.h"
+#include "tests/bpf/harness.h"
+
+namespace sluice::interception::test {
+namespace {
+
+class LifecycleTest : public BpfTest {
+ protected:
+  uint32_t attached(bpf_attach_type type) const {
+    auto cgroup = open_cgroup(cgroup_);
+    EXPECT_TRUE(cgroup);
+    uint32_t flags = 0;
+    uint32_t ids[8] = {};
+    uint32_t count = 8;
+    EXPECT_EQ(bpf_prog_query(cgroup->get(), type, 0, &flags, ids, &count), 0) << std::strerror(errno);
+    return count;
+  }
+  uint32_t attached_in_all() const {
+    uint32_t sum = 0;
+    for (const Hook& hook : kHooks) sum += attached(hook.type);
+    return sum;
+  }
+  bool nothing_pinned() const {
+    for (const char* suffix : {"", "-new", "-old", "-lock"}) {
+      if (access((options_.bpf_directory + suffix).c_str(), F_OK) == 0) return false;
+    }
+    return true;
+  }
+  void end_daemon() {
+    accepting_.reset();
+    steering_.reset();
+  }
+
+  // Connects without a pause from inside until `changes` is over; how often it got where.
+  struct Tally {
+    int sluice = 0, refused = 0, direct = 0, other = 0;
+  };
+  Tally connect_during(uint16_t port, const std::function<void()>& changes) {
+    int stop_pipe[2];
+    EXPECT_EQ(pipe(stop_pipe), 0);
+    EXPECT_EQ(fcntl(stop_pipe[0], F_SETFL, O_NONBLOCK), 0);
+    Tally tally;
+    std::thread client([&] {
+      tally = in_child<Tally>([&] {
+        close(stop_pipe[1]);
+        enter_cgroup();
+        Tally out;
+        ConnectOptions options;
+        options.to = "127.0.0.1";
+        options.port = port;
+        char byte = 0;
+        while (read(stop_pipe[0], &byte, 1) != 1) {
+          Attempt one = attempt(options);
+          if (std::strcmp(one.reply, "sluice") == 0)
+            ++out.sluice;
+          else if (std::strcmp(one.reply, "direct") == 0)
+            ++out.direct;
+          else if (one.error == ECONNREFUSED)
+            ++out.refused;
+          else
+            ++out.other;
+        }
+        return out;
+      });
+    });
+    changes();
+    EXPECT_EQ(write(stop_pipe[1], "x", 1), 1);
+    client.join();
+    close(stop_pipe[0]);
+    close(stop_pipe[1]);
+    return tally;
+  }
+};
+
+TEST_F(LifecycleTest, unload_leaves_nothing_also_without_a_daemon) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  EXPECT_EQ(attached_in_all(), kHooks.size());
+  end_daemon();
+  EXPECT_EQ(attached_in_all(), kHooks.size()) << "pinned links outlive the daemon";
+  auto removed = unload(options_);
+  ASSERT_TRUE(removed) << removed.error().message;
+  EXPECT_EQ(*removed, static_cast<int>(kHooks.size() + kMapCount));
+  EXPECT_EQ(attached_in_all(), 0u);
+  EXPECT_TRUE(nothing_pinned());
+  removed = unload(options_);
+  ASSERT_TRUE(removed);
+  EXPECT_EQ(*removed, 0);
+}
+
+TEST_F(LifecycleTest, unload_under_a_living_daemon_detaches_and_the_daemon_notices) {
+  HelloServer direct("127.0.0.1", "direct");
+  go_live({target("db", {endpoint("127.0.0.1", direct.port())})});
+  EXPECT_EQ(steering_->self_check(), "");
+  ASSERT_TRUE(unload(options_));
+  EXPECT_EQ(attached_in_all(), 0u);
+  EXPECT_STREQ(connect_inside("127.0.0.1", direct.port()).reply, "direct");
+  EXPECT_NE(steering_->self_check(), "");
+  end_daemon();
+  EXPECT_TRUE(nothing_pinned());
+}
+
+TEST_F(LifecycleTest, self_check_names_what_was_tampered_with) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  EXPECT_EQ(steering_->self_check(), "");
+  ASSERT_EQ(unlink((options_.bpf_directory + "/map_notes").c_str()), 0);
+  EXPECT_NE(steering_->self_check().find("notes"), std::string::npos);
+  UniqueFd link(bpf_obj_get((options_.bpf_directory + "/link_connect6").c_str()));
+  ASSERT_EQ(bpf_link_detach(link.get()), 0);
+  EXPECT_NE(steering_->self_check().find("connect6: detached"), std::string::npos) << steering_->self_check();
+}
+
+TEST_F(LifecycleTest, self_check_notices_another_program_in_a_link) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  bpf_insn let_through[2] = {};
+  let_through[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
+  let_through[0].imm = 1;
+  let_through[1].code = BPF_JMP | BPF_EXIT;
+  LIBBPF_OPTS(bpf_prog_load_opts, load, .expected_attach_type = BPF_CGROUP_INET4_CONNECT);
+  UniqueFd other(bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "other", "GPL", let_through, 2, &load));
+  ASSERT_TRUE(other.valid());
+  UniqueFd link(bpf_obj_get((options_.bpf_directory + "/link_connect4").c_str()));
+  ASSERT_EQ(bpf_link_update(link.get(), other.get(), nullptr), 0);
+  EXPECT_NE(steering_->self_check().find("connect4: another program"), std::string::npos);
+}
+
+TEST_F(LifecycleTest, a_second_daemon_is_refused_by_name) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  auto second = Steering::start(options_);
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().message.find("another Sluice daemon (process " + std::to_string(getpid()) + ")"),
+            std::string::npos)
+      << second.error().message;
+  EXPECT_STREQ(connect_inside("198.51.100.7", 5432).reply, "sluice") << "the first one is not disturbed";
+  EXPECT_EQ(steering_->self_check(), "");
+}
+
+TEST_F(LifecycleTest, a_failed_attach_leaves_nothing) {
+  // A program attached without "multi" makes the kernel refuse links at this hook: the sixth of our seven fails.
+  bpf_insn let_through[2] = {};
+  let_through[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
+  let_through[0].imm = 1;
+  let_through[1].code = BPF_JMP | BPF_EXIT;
+  LIBBPF_OPTS(bpf_prog_load_opts, load, .expected_attach_type = BPF_CGROUP_INET6_GETSOCKNAME);
+  UniqueFd other(bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "other", "GPL", let_through, 2, &load));
+  ASSERT_TRUE(other.valid());
+  auto cgroup = open_cgroup(cgroup_);
+  ASSERT_TRUE(cgroup);
+  ASSERT_EQ(bpf_prog_attach(other.get(), cgroup->get(), BPF_CGROUP_INET6_GETSOCKNAME, 0), 0);
+  auto started = Steering::start(options_);
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message.find("getsockname6"), std::string::npos) << started.error().message;
+  EXPECT_EQ(attached_in_all(), 1u) << "only the other one";
+  EXPECT_TRUE(nothing_pinned());
+  ASSERT_EQ(bpf_prog_detach2(other.get(), cgroup->get(), BPF_CGROUP_INET6_GETSOCKNAME), 0);
+  EXPECT_TRUE(Steering::start(options_));
+}
+
+TEST_F(LifecycleTest, a_cgroup_that_is_none_is_refused_and_leaves_nothing) {
+  options_.cgroup_path = "/tmp";
+  auto started = Steering::start(options_);
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message.find("not a cgroup v2 directory"), std::string::npos) << started.error().message;
+  EXPECT_TRUE(nothing_pinned());
+  options_.bpf_directory = "/tmp/sluice-nowhere";
+  started = Steering::start(options_);
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message.find("BPF file system"), std::string::npos) << started.error().message;
+}
+
+TEST_F(LifecycleTest, a_restart_takes_over_without_a_window) {
+  HelloServer direct("127.0.0.1", "direct");
+  std::vector<SteeredTarget> targets = {target("db", {endpoint("127.0.0.1", direct.port())})};
+  go_live(targets);
+  uint64_t generation = steering_->target_generation();
+  Tally tally = connect_during(direct.port(), [&] {
+    for (int i = 0; i < 5; ++i) {
+      wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
+      end_daemon();
+      go_live(targets);
+    }
+    wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
+  });
+  EXPECT_EQ(tally.direct, 0) << "no connect may slip by";
+  EXPECT_GT(tally.sluice, 50);
+  EXPECT_EQ(steering_->target_generation(), generation + 5);
+  TargetCounters counters = steering_->counters()[0];
+  EXPECT_EQ(counters.connects, static_cast<uint64_t>(tally.sluice + tally.refused + tally.other))
+      << "counted across restarts";
+  expect_adds_up();
+  EXPECT_EQ(steering_->self_check(), "");
+}
+
+TEST_F(LifecycleTest, programs_of_another_layout_are_replaced_without_a_window) {
+  HelloServer direct("127.0.0.1", "direct");
+  std::vector<SteeredTarget> targets = {target("db", {endpoint("127.0.0.1", direct.port())})};
+  go_live(targets);
+  Tally tally = connect_during(direct.port(), [&] {
+    for (uint32_t notes_max : {64u, 128u, 256u}) {
+      wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
+      end_daemon();
+      options_.notes_max = notes_max;  // another size of a map is another layout
+      go_live(targets);
+    }
+    wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
+  });
+  EXPECT_EQ(tally.direct, 0) << "no connect may slip by";
+  EXPECT_GT(tally.sluice, 20);
+  EXPECT_EQ(steering_->self_check(), "");
+  EXPECT_EQ(attached_in_all(), kHooks.size());
+  EXPECT_NE(access((options_.bpf_directory + "-new").c_str(), F_OK), 0);
+  EXPECT_NE(access((options_.bpf_directory + "-old").c_str(), F_OK), 0);
+}
+
+TEST_F(LifecycleTest, what_a_dead_daemon_left_half_done_is_cleaned_up) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  end_daemon();
+  ASSERT_EQ(mkdir((options_.bpf_directory + "-new").c_str(), 0700), 0);
+  UniqueFd map(bpf_map_create(BPF_MAP_TYPE_ARRAY, "leftover", 4, 4, 1, nullptr));
+  ASSERT_EQ(bpf_obj_pin(map.get(), (options_.bpf_directory + "-new/map_x").c_str()), 0);
+  ASSERT_EQ(rename(options_.bpf_directory.c_str(), (options_.bpf_directory + "-old").c_str()), 0);
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  EXPECT_EQ(attached_in_all(), kHooks.size()) << "the old pins were taken over, not doubled";
+  EXPECT_STREQ(connect_inside("198.51.100.7", 5432).reply, "sluice");
+}
+
+TEST_F(LifecycleTest, a_guard_enforces_without_a_daemon_and_is_taken_over) {
+  HelloServer direct("127.0.0.1", "direct");
+  std::vector<SteeredTarget> targets = {target("db", {endpoint("127.0.0.1", direct.port())})};
+  Status guarded = attach_guard(options_, targets);
+  ASSERT_TRUE(guarded) << guarded.error().message;
+  EXPECT_EQ(connect_inside("127.0.0.1", direct.port()).error, ECONNREFUSED);
+  go_live(targets);
+  EXPECT_STREQ(connect_inside("127.0.0.1", direct.port()).reply, "sluice");
+  EXPECT_EQ(steering_->counters()[0].refused_down, 1u);
+  EXPECT_TRUE(attach_guard(options_, targets)) << "with a daemon there is nothing to guard";
+  EXPECT_STREQ(connect_inside("127.0.0.1", direct.port()).reply, "sluice");
+}
+
+TEST_F(LifecycleTest, wrong_targets_change_nothing) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  uint64_t generation = steering_->target_generation();
+  Status set = steering_->set_targets(std::vector<SteeredTarget>{target("a", {endpoint("198.51.100.8", 1)}),
+                                                                 target("b", {endpoint("198.51.100.8", 1)})});
+  ASSERT_FALSE(set);
+  EXPECT_EQ(set.error().message, "set targets: targets a and b both have 198.51.100.8:1");
+  EXPECT_EQ(steering_->target_generation(), generation);
+  EXPECT_STREQ(connect_inside("198.51.100.7", 5432).reply, "sluice");
+}
+
+TEST_F(LifecycleTest, this_kernel_has_every_capability_and_trying_leaves_nothing) {
+  std::vector<Capability> rows = probe_capabilities(options_);
+  EXPECT_GT(rows.size(), 15u);
+  for (const Capability& row : rows) {
+    EXPECT_TRUE(row.found) << row.name << ": " << row.detail;
+    EXPECT_FALSE(row.detail.empty()) << row.name;
+  }
+  EXPECT_NE(access(("/sys/fs/bpf/sluice-trial-" + std::to_string(getpid())).c_str(), F_OK), 0);
+  EXPECT_NE(access((cgroup_ + "/sluice-trial-" + std::to_string(getpid())).c_str(), F_OK), 0);
+}
+
+}  // namespace
+}  // namespace sluice::interception::test
