@@ -43,16 +43,18 @@ void make_unknown(Analysis& out, std::string_view why) {
   out.why_unknown = why;
 }
 
-// Null where the text may go to the grammar.
-const char* check_size(std::string_view text, Conforming conforming, const AnalysisLimits& limits) {
+// Null where the text may go to the grammar: then `bare` is the text without its comments.
+const char* check(std::string_view text, Conforming conforming, const AnalysisLimits& limits, std::string& bare) {
   if (text.size() > limits.text_bytes_max) return "longer than the analysis reads";
-  const Prescan scan = prescan(text, conforming, {limits.tokens_max, limits.nesting_max});
+  const Prescan scan = prescan(text, conforming, {limits.tokens_max, limits.nesting_max}, bare);
+  if (scan.overlong_operator) return "an operator longer than a name may be";
   if (scan.too_many_tokens) return "more tokens than the analysis reads";
   if (scan.too_deep) return "nested deeper than the analysis reads";
   if (scan.unterminated) return "a string or comment that does not end";
   if (scan.tokens > kTokensAnywhere && stack_left() < kStackBytesReserve + scan.tokens * kStackBytesPerToken) {
     return "not enough stack for its analysis";
   }
+  if (!scan.has_comments) bare = text;
   return nullptr;
 }
 
@@ -64,8 +66,9 @@ class Run final : public TextAnalyzer {
 
   // Null: done; otherwise why the whole text is unknown.
   const char* text(std::string_view text) {
-    if (const char* why = check_size(text, conforming_, limits_); why != nullptr) return why;
-    const Parsed parsed(std::string(text), conforming_);
+    std::string bare;
+    if (const char* why = check(text, conforming_, limits_, bare); why != nullptr) return why;
+    const Parsed parsed(bare, conforming_);
     if (!parsed.ok()) return "the grammar of PostgreSQL 15 refuses it";
     tree::FieldCursor cursor(parsed.root());
     tree::Field field;
@@ -78,9 +81,10 @@ class Run final : public TextAnalyzer {
   }
 
   bool body(std::string_view, std::string_view text) override {
-    if (depth_ >= kBodyDepthMax || check_size(text, conforming_, limits_) != nullptr) return false;
+    std::string bare;
+    if (depth_ >= kBodyDepthMax || check(text, conforming_, limits_, bare) != nullptr) return false;
     ++depth_;
-    const bool read = block(text);
+    const bool read = block(bare);
     --depth_;
     return read;
   }

@@ -1,6 +1,7 @@
 #include "parsers/sql/prescan.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstdint>
 
 namespace sluice::sql {
@@ -14,12 +15,16 @@ bool starts_identifier(char c) { return (lower(c) >= 'a' && lower(c) <= 'z') || 
 bool in_tag(char c) { return starts_identifier(c) || is_digit(c); }          // dolq_cont
 bool in_identifier(char c) { return in_tag(c) || c == '$'; }                 // ident_cont
 
+bool is_operator(char c) { return std::string_view("~!@#^&|`?+-*/%<>=").find(c) != std::string_view::npos; }
+
+constexpr size_t kOperatorBytesMax = 63;  // NAMEDATALEN - 1
+
 enum class Backslash : bool { plain, escapes };
 
 class Scanner {
  public:
-  Scanner(std::string_view text, Conforming conforming, const PrescanLimits& limits, WordCounts* counts)
-      : text_(text), conforming_(conforming), limits_(limits), counts_(counts) {}
+  Scanner(std::string_view text, Conforming conforming, const PrescanLimits& limits, WordCounts* counts, std::string* bare)
+      : text_(text), conforming_(conforming), limits_(limits), counts_(counts), bare_(bare) {}
 
   Prescan run() {
     while (skip_blank() && at_ < text_.size()) {
@@ -28,8 +33,9 @@ class Scanner {
         break;
       }
       token();
-      if (out_.too_deep) break;
+      if (out_.too_deep || out_.overlong_operator) break;
     }
+    if (out_.has_comments && bare_ != nullptr) bare_->append(text_.substr(kept_));
     return out_;
   }
 
@@ -42,17 +48,31 @@ class Scanner {
       if (is_space(text_[at_])) {
         ++at_;
       } else if (peek(0) == '-' && peek(1) == '-') {
+        const size_t begin = at_;
         skip_line();
+        leave_out(begin);
       } else if (peek(0) == '/' && peek(1) == '*') {
+        const size_t begin = at_;
         if (!skip_block()) {
           out_.unterminated = true;
           return false;
         }
+        leave_out(begin);
       } else {
         break;
       }
     }
     return true;
+  }
+
+  // The comment from `begin` to here becomes a space in the bare text.
+  void leave_out(size_t begin) {
+    if (bare_ != nullptr) {
+      if (!out_.has_comments) bare_->clear();
+      bare_->append(text_.substr(kept_, begin - kept_)).push_back(' ');
+    }
+    out_.has_comments = true;
+    kept_ = at_;
   }
 
   void skip_line() {
@@ -103,7 +123,13 @@ class Scanner {
       while (at_ < text_.size() && is_digit(text_[at_])) ++at_;
       return;
     }
-    ++at_;  // an operator's characters are counted one by one: never fewer tokens than the server's scanner sees
+    // An operator's characters are counted one by one: never fewer tokens than the server's scanner sees.
+    if (is_operator(c)) {
+      operator_bytes_ = at_ == operator_end_ ? operator_bytes_ + 1 : 1;
+      operator_end_ = at_ + 1;
+      out_.overlong_operator = operator_bytes_ > kOperatorBytesMax;
+    }
+    ++at_;
   }
 
   void word() {
@@ -171,12 +197,13 @@ class Scanner {
       ++at_;
       const size_t next = continuation();
       if (next == std::string_view::npos) return;
-      at_ = next;
+      (void)skip_blank();  // to `next`, leaving the comments out
+      assert(at_ == next);
     }
   }
 
-  // Where the next segment's quote is: after whitespace with a newline in it ("--" comments count as whitespace, but one that
-  // stands before the newline must not be the last thing before the quote). npos: the literal is over.
+  // Where the next segment's quote is: after whitespace with a newline in it ("--" comments count as whitespace there, block
+  // comments do not). npos: the literal is over.
   size_t continuation() const {
     size_t i = at_;
     bool newline = false;
@@ -235,6 +262,10 @@ class Scanner {
   Conforming conforming_;
   PrescanLimits limits_;
   WordCounts* counts_;
+  std::string* bare_;
+  size_t kept_ = 0;  // what lies before is in *bare_ already
+  size_t operator_end_ = static_cast<size_t>(-1);
+  size_t operator_bytes_ = 0;
   size_t at_ = 0;
   size_t brackets_ = 0;
   size_t cases_ = 0;
@@ -243,13 +274,13 @@ class Scanner {
 
 }  // namespace
 
-Prescan prescan(std::string_view text, Conforming conforming, const PrescanLimits& limits) {
-  return Scanner(text, conforming, limits, nullptr).run();
+Prescan prescan(std::string_view text, Conforming conforming, const PrescanLimits& limits, std::string& bare) {
+  return Scanner(text, conforming, limits, nullptr, &bare).run();
 }
 
 void count_words(std::string_view text, Conforming conforming, WordCounts& counts) {
   constexpr size_t kNoLimit = static_cast<size_t>(-1);  // the text was bounded before
-  (void)Scanner(text, conforming, {kNoLimit, kNoLimit}, &counts).run();
+  (void)Scanner(text, conforming, {kNoLimit, kNoLimit}, &counts, nullptr).run();
 }
 
 }  // namespace sluice::sql

@@ -1,10 +1,16 @@
 // A cheap look at a statement text before the grammar sees it: how many tokens, how deeply nested. libpg_query recurses over
 // what it parsed and grows quadratically with depth, so its input is bounded beforehand, by a scanner that follows the lexical
 // rules of PostgreSQL (src/backend/parser/scan.l of 15: strings and their continuation, dollar quotes, nested comments).
-// It may count a token more than the server's scanner does (operators, numbers), never one less. Pure; no allocation.
+// It may count a token more than the server's scanner does (operators, numbers), never one less.
+//
+// It also takes the comments out. libpg_query hands comments to its grammar as tokens (for tools that show them), so that it
+// reads a text with comments otherwise than the server: a comment between the parts of a continued string splits it in two, one in
+// NOT /**/ LIKE is an error, a comment of /*/*/*… takes minutes, and many of them overflow the stack. Without comments, both read
+// the same. Pure; allocates only where there is a comment.
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace sluice::sql {
@@ -21,7 +27,9 @@ struct Prescan {
   size_t nesting = 0;       // deepest of ( [ and CASE
   bool too_many_tokens = false;
   bool too_deep = false;
-  bool unterminated = false;  // an open quote or comment at the end; the grammar will refuse it
+  bool unterminated = false;  // an open quote or comment at the end; the server refuses it
+  bool overlong_operator = false;  // longer than a name may be; the server's scanner takes cubic time over "++++…"
+  bool has_comments = false;
 };
 
 // How often the words occur that begin something in SQL, and how many parentheses open. Used to check that what another reader
@@ -39,7 +47,8 @@ struct WordCounts {
 // Adds what `text` holds outside strings, quoted identifiers and comments.
 void count_words(std::string_view text, Conforming conforming, WordCounts& counts);
 
-// Stops at the first limit passed. `text` is valid UTF-8 without NUL.
-[[nodiscard]] Prescan prescan(std::string_view text, Conforming conforming, const PrescanLimits& limits);
+// Stops at the first limit passed. `text` is valid UTF-8 without NUL. Where it has comments, `bare` becomes the text with a space
+// in the place of each; otherwise `bare` is left alone.
+[[nodiscard]] Prescan prescan(std::string_view text, Conforming conforming, const PrescanLimits& limits, std::string& bare);
 
 }  // namespace sluice::sql

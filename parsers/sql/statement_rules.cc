@@ -387,15 +387,19 @@ void Walker::cursor(const Message& node) {
 
 void Walker::do_block(const Message& node) {
   std::string_view language = "plpgsql", body;
+  size_t bodies = 0;
   FieldCursor cursor(node);
   Field field;
   while (cursor.next(field)) {
     const Message option = field.message().unwrapped();
     if (option.text(in::def_elem::defname) == "language") language = argument_text(option);
-    if (option.text(in::def_elem::defname) == "as") body = argument_text(option);
+    if (option.text(in::def_elem::defname) == "as") {
+      body = argument_text(option);
+      ++bodies;
+    }
   }
   out_.may_change_settings = true;
-  if (!equals_ignoring_case(language, "plpgsql")) {
+  if (bodies != 1 || !equals_ignoring_case(language, "plpgsql")) {
     return leave_open(Open::all, "a DO block in a language that cannot be read");
   }
   if (!texts_.body(language, body)) leave_open(Open::all, "a DO block that cannot be read");
