@@ -222,6 +222,7 @@ std::optional<YamlNode> parse_yaml(std::string_view text, const std::string& fil
       }
     }
   } catch (const YAML::Exception& exception) {
+    if (builder.stopped()) return std::nullopt;  // the reason is reported already
     add_problem(problems, Problem{file, from_one(exception.mark.line), from_one(exception.mark.column), Severity::error,
                                   "not valid YAML: " + exception.msg, hint_for(exception.msg)});
     return std::nullopt;
