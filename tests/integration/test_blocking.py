@@ -254,6 +254,6 @@ rules:
 
 def test_every_refusal_is_an_event(client, guarded):
     client.run("drop table victim /* for the record */")
-    event = guarded.wait_event('type=command_blocked', lambda e: "for the record" in e["command"].get("text", ""))
+    event = guarded.wait_event('type=command_blocked', lambda e: "for the record" in (e["command"]["text"] or ""))
     assert event["outcome"] == "refused" and event["rule"] == "no-destruction" and event["command"]["kinds"] == ["drop"]
     assert event["identity"]["attested"]["uid"] == 0 and event["identity"]["attested"]["exe"] and event["policy_version"]

@@ -117,6 +117,7 @@ def test_parameter_status(client):
 
 def test_findings_are_counted(client, sluice):
     client.run("select pan as counted_here from cards")
-    event = sluice.wait_event('type=command_completed', lambda e: "counted_here" in e["command"].get("text", ""))
+    asked = sluice.wait_event("type=command_received", lambda e: "counted_here" in (e["command"]["text"] or ""))
+    event = sluice.wait_event(f"type=command_completed and session={asked['session']}", lambda e: e["command"]["id"] == asked["command"]["id"])
     assert sum(finding["count"] for finding in event["findings"]) == len(PANS)
     assert event["rows"] == len(PANS) and {finding["kind"] for finding in event["findings"]} == {"pan"}

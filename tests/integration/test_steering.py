@@ -195,7 +195,7 @@ def test_counters_add_up_under_load(postgres, make_daemon):
 def test_identity_is_the_process_that_connected(sluice, postgres):
     with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port, application_name="liar") as client:
         client.run("select 'who am I'")
-    event = sluice.wait_event("type=command_received", lambda e: "who am I" in e["command"]["text"])
+    event = sluice.wait_event("type=command_received", lambda e: "who am I" in (e["command"]["text"] or ""))
     attested, claimed = event["identity"]["attested"], event["identity"]["claimed"]
     assert attested["pid"] == os.getpid() and attested["uid"] == os.getuid() and attested["exe"] == os.readlink("/proc/self/exe")
     assert claimed["user"] == "postgres" and claimed["application"] == "liar" and event["identity"]["verified"] is None
