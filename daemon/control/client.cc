@@ -1,6 +1,7 @@
 #include "daemon/control/client.h"
 
 #include <array>
+#include <limits>
 
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -120,7 +121,7 @@ tl::expected<ClientReply, ClientError> ControlClient::stream(std::string_view ta
 
   boost::beast::flat_buffer buffer;
   http::response_parser<http::buffer_body> parser;
-  parser.body_limit(boost::none);
+  parser.body_limit(std::numeric_limits<uint64_t>::max());  // boost::none means zero to Boost 1.74
   error_code ec;
   // A search that finds little for a long time sends nothing meanwhile: no deadline from here on, the socket tells when
   // it ends.

@@ -193,7 +193,7 @@ TEST_F(ControlServerTest, EventsAreNotShownWhereReadingCannotBeRecorded) {
   operations_.log_error = "the log cannot be written";
   start();
   const auto reply = ControlClient(options_.socket_path).stream("/v1/events", [](std::string_view) { return true; });
-  ASSERT_TRUE(reply.has_value());
+  ASSERT_TRUE(reply.has_value()) << reply.error().message;
   EXPECT_EQ(reply->status, 503u);
   EXPECT_THAT(reply->body, HasSubstr("the log cannot be written"));
   EXPECT_EQ(operations_.log_reads.size(), 1u);
@@ -204,7 +204,7 @@ TEST_F(ControlServerTest, EventsWithWrongParametersAreRefusedBeforeAnythingIsRea
   for (const char* target :
        {"/v1/events?limit=x", "/v1/events?limit=-1", "/v1/events?since_ns=1.5", "/v1/events?colour=red"}) {
     const auto reply = ControlClient(options_.socket_path).stream(target, [](std::string_view) { return true; });
-    ASSERT_TRUE(reply.has_value()) << target;
+    ASSERT_TRUE(reply.has_value()) << target << ": " << reply.error().message;
     EXPECT_EQ(reply->status, 400u) << target;
   }
   EXPECT_TRUE(operations_.log_reads.empty());
@@ -213,7 +213,7 @@ TEST_F(ControlServerTest, EventsWithWrongParametersAreRefusedBeforeAnythingIsRea
 TEST_F(ControlServerTest, AMissingLogIsAnErrorWithItsReason) {
   start();
   const auto reply = ControlClient(options_.socket_path).stream("/v1/events", [](std::string_view) { return true; });
-  ASSERT_TRUE(reply.has_value());
+  ASSERT_TRUE(reply.has_value()) << reply.error().message;
   EXPECT_EQ(reply->status, 400u);
   EXPECT_THAT(reply->body, HasSubstr("/nonexistent"));
 }
