@@ -1,0 +1,161 @@
+#include <gmock/gmock.h>
+
+#include "parsers/postgres/protocol.h"
+#include "tests/unit/daemon/session/postgres_harness.h"
+
+namespace sluice::session::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class PostgresStartup : public AnySplit {};
+INSTANTIATE_TEST_SUITE_P(Splits, PostgresStartup, ::testing::Values(0, 1, 7));
+
+TEST_P(PostgresStartup, GoesByUntouched) {
+  const std::string hello = fe::startup({{"user", "alice"}, {"application_name", "psql"}});
+  session.client(hello);
+  EXPECT_EQ(session.to_server, hello);
+  ASSERT_EQ(gate.claims.size(), 1u);
+  EXPECT_EQ(gate.claims[0].db_user, "alice");
+  EXPECT_EQ(gate.claims[0].database, "alice") << "the database defaults to the user";
+  EXPECT_EQ(gate.claims[0].application, "psql");
+  EXPECT_EQ(session.machine->phase(), Phase::authentication);
+  const std::string answer = be::authentication(0) + be::parameter("client_encoding", "UTF8") + be::key_data() + be::ready();
+  session.server(answer);
+  EXPECT_EQ(session.to_client, answer);
+  EXPECT_THAT(gate.notes, ElementsAre(SessionNote::authenticated));
+  EXPECT_EQ(session.machine->phase(), Phase::idle);
+}
+
+TEST_P(PostgresStartup, EncryptionIsDeclinedOnceEach) {
+  session.client(fe::request(postgres::kGssEncRequestCode));
+  session.client(fe::request(postgres::kSslRequestCode));
+  EXPECT_EQ(session.to_client, "NN");
+  EXPECT_EQ(session.to_server, "");
+  session.client(fe::request(postgres::kSslRequestCode));
+  EXPECT_EQ(session.closed, CloseReason::protocol_violation);
+}
+
+TEST_P(PostgresStartup, EncryptionMayBeAskedForAheadOfTheStartup) {
+  const std::string hello = fe::startup({{"user", "u"}});
+  session.client(fe::request(postgres::kSslRequestCode) + hello);
+  EXPECT_EQ(session.to_client, "N");
+  EXPECT_EQ(session.to_server, hello);
+}
+
+TEST_P(PostgresStartup, AuthenticationExchangesAreRelayedStepByStep) {
+  session.client(fe::startup({{"user", "u"}}));
+  session.forget();
+  const std::string sasl = be::authentication(10, std::string("SCRAM-SHA-256\0\0", 15));
+  session.server(sasl);
+  session.client(fe::password("client-first"));
+  session.server(be::authentication(11, "server-first"));
+  session.client(fe::password("client-final"));
+  session.server(be::authentication(12, "server-final") + be::authentication(0) + be::ready());
+  EXPECT_EQ(session.to_server, fe::password("client-first") + fe::password("client-final"));
+  EXPECT_EQ(session.machine->phase(), Phase::idle);
+}
+
+TEST_P(PostgresStartup, APasswordWaitsUntilItIsAskedFor) {
+  session.client(fe::startup({{"user", "u"}}));
+  session.forget();
+  session.client(fe::password("early"));
+  EXPECT_EQ(session.to_server, "");
+  session.server(be::authentication(3));
+  EXPECT_EQ(session.to_server, fe::password("early"));
+}
+
+TEST_P(PostgresStartup, FailedAuthenticationIsNoted) {
+  session.client(fe::startup({{"user", "u"}}));
+  const std::string error = be::fatal("28P01", "password authentication failed");
+  session.server(error);
+  session.end(Side::server);
+  EXPECT_EQ(session.to_client, error);
+  EXPECT_THAT(gate.notes, ElementsAre(SessionNote::authentication_failed));
+  EXPECT_EQ(session.closed, CloseReason::server_left);
+}
+
+TEST_P(PostgresStartup, ReplicationIsRefused) {
+  session.client(fe::startup({{"user", "u"}, {"replication", "database"}}));
+  EXPECT_EQ(session.to_server, "");
+  EXPECT_THAT(session.to_client, HasSubstr("FATAL"));
+  EXPECT_THAT(gate.notes, ElementsAre(SessionNote::refused_replication));
+  EXPECT_EQ(session.closed, CloseReason::refused);
+}
+
+TEST_P(PostgresStartup, ReplicationThatIsTurnedOffIsNone) {
+  session.client(fe::startup({{"user", "u"}, {"replication", "false"}}));
+  EXPECT_NE(session.to_server, "");
+}
+
+TEST_P(PostgresStartup, ACancelRequestIsDecidedAndForwarded) {
+  const std::string cancel = fe::request(postgres::kCancelRequestCode, "\1\2\3\4longer key of 3.2");
+  session.client(cancel);
+  EXPECT_EQ(session.to_server, cancel);
+  ASSERT_EQ(gate.submitted.size(), 1u);
+  EXPECT_EQ(gate.submitted[0].stage, Stage::cancel);
+  session.end(Side::client);
+  session.end(Side::server);
+  EXPECT_EQ(session.closed, CloseReason::finished);
+  EXPECT_EQ(gate.completed.count(1), 1u);
+  EXPECT_EQ(session.to_client, "");
+}
+
+TEST_P(PostgresStartup, ARefusedCancelRequestGoesNowhere) {
+  gate.refuse_stages[Stage::cancel] = 1;
+  session.client(fe::request(postgres::kCancelRequestCode, "12345678"));
+  EXPECT_EQ(session.to_server, "");
+  EXPECT_EQ(session.closed, CloseReason::refused);
+}
+
+TEST_P(PostgresStartup, AParkedCancelRequestWaits) {
+  gate.park[""] = 1;
+  session.client(fe::request(postgres::kCancelRequestCode, "12345678"));
+  EXPECT_TRUE(session.machine->parked());
+  EXPECT_EQ(session.to_server, "");
+  session.resume();
+  EXPECT_NE(session.to_server, "");
+}
+
+TEST_P(PostgresStartup, NonsenseEndsTheSession) {
+  for (const std::string& nonsense : {std::string("GET / HTTP/1.1\r\n"), std::string("\x16\x03\x01\x02\x00", 5), std::string("\0\0\0\3", 4),
+                                      as_text(W().u32(10001).bytes()), fe::request(0x00020000)}) {
+    Session fresh{GetParam()};
+    fresh.client(nonsense);
+    EXPECT_EQ(fresh.closed, CloseReason::protocol_violation);
+    EXPECT_EQ(fresh.to_server, "");
+  }
+}
+
+TEST_P(PostgresStartup, AClientMaySendAheadOfReadyForQuery) {
+  session.client(fe::startup({{"user", "u"}}) + fe::query("SELECT 1"));
+  EXPECT_EQ(gate.submitted.size(), 0u);
+  session.server(be::authentication(0) + be::ready());
+  EXPECT_EQ(gate.submitted.size(), 1u);
+  EXPECT_THAT(session.to_server, HasSubstr("SELECT 1"));
+}
+
+TEST_P(PostgresStartup, ANewerMinorVersionNeedsTheServersNegotiation) {
+  session.client(fe::startup({{"user", "u"}}, 9999));
+  session.server(be::authentication(0));
+  EXPECT_EQ(session.closed, CloseReason::protocol_violation);
+  Session negotiated{GetParam()};
+  negotiated.client(fe::startup({{"user", "u"}}, 9999));
+  negotiated.server(message('v', W().u32(0x30002).u32(0)) + be::authentication(0) + be::ready());
+  EXPECT_EQ(negotiated.machine->phase(), Phase::idle);
+}
+
+TEST_P(PostgresStartup, FailuresAreToldInTheProtocol) {
+  Actions actions;
+  session.machine->on_failure(Failure::upstream_unreachable, "connection refused", actions);
+  ASSERT_EQ(actions.client().size(), 1u);
+  const std::string told(reinterpret_cast<const char*>(actions.client()[0].data), actions.client()[0].size);
+  EXPECT_THAT(told, HasSubstr("FATAL"));
+  EXPECT_THAT(told, HasSubstr("08001"));
+  EXPECT_EQ(actions.close_reason(), CloseReason::server_left);
+  EXPECT_EQ(session.machine->phase(), Phase::closing);
+}
+
+}  // namespace
+}  // namespace sluice::session::testing
