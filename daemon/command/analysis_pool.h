@@ -32,7 +32,7 @@ struct PoolLimits {
   size_t queue_jobs_max = 1024;
   size_t queue_bytes_max = 64u << 20;
   std::chrono::milliseconds wait_max{2000};  // a job that waited longer is answered unknown, not analysed
-  sql::AnalysisLimits analysis;
+  sql::AnalysisLimits analysis = {};
 };
 
 struct AnalysisJob {
