@@ -119,6 +119,13 @@ std::unique_ptr<CardScanner> CardScanner::create(std::string& why) {
   return create_card_scanner(cards::Engine::automatic, why);
 }
 
+std::optional<MaskStyle> parse_mask_style(std::string_view word) {
+  if (word == "bin6_last4") return MaskStyle::bin6_last4;
+  if (word == "last4") return MaskStyle::last4;
+  if (word == "full") return MaskStyle::full;
+  return std::nullopt;
+}
+
 size_t mask_text(CardScanner& scanner, std::string& text, MaskStyle style) {
   ValueView value;
   value.bytes = {reinterpret_cast<uint8_t*>(text.data()), text.size()};

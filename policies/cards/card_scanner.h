@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,6 +43,8 @@ size_t mask_text(CardScanner& scanner, std::string& text, MaskStyle style = Mask
 // its value.
 [[nodiscard]] std::string masked_digits(std::span<const uint8_t> bytes, const Finding& finding, MaskStyle style);
 
+// "bin6_last4", "last4", "full".
+[[nodiscard]] std::optional<MaskStyle> parse_mask_style(std::string_view word);
 [[nodiscard]] std::string_view to_string(Brand brand);
 [[nodiscard]] std::string_view to_string(FindingKind kind);
 // Version of the issuer range table; stands in every finding event.

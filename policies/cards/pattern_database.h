@@ -1,6 +1,6 @@
 // Hyperscan, wrapped: one compiled database for the shape of a card number in text (13 digits, at most one separator
-// between two), end-only and in block mode. The start of a match is not asked for: on digit floods that costs a
-// hundredfold. The database is made once and shared; every PatternScratch belongs to one thread.
+// between two), end-only and in block mode. The start of a match is not asked for: on digit floods that costs
+// sixteenfold. The database is made once and shared; every PatternScratch belongs to one thread.
 #pragma once
 
 #include <cstddef>

@@ -1,0 +1,207 @@
+// How fast card numbers are found: batches of short fields as the data path presents them, and long buffers as COPY and
+// `sluice scan` do; by engine. Corpora are made here, seeded, 256 KiB each. bytes_per_second is what was looked at.
+#include <benchmark/benchmark.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "policies/cards/card_scanner_engine.h"
+
+namespace {
+
+using namespace sluice::policies;
+using cards::Engine;
+
+constexpr size_t kCorpusBytes = 256 * 1024;
+
+std::unique_ptr<CardScanner> make(Engine engine) {
+  std::string why;
+  auto scanner = create_card_scanner(engine, why);
+  if (scanner == nullptr) {
+    std::fprintf(stderr, "card scanner: %s\n", why.c_str());
+    std::abort();
+  }
+  return scanner;
+}
+
+std::string random_digits(std::mt19937& random, size_t count) {
+  std::string digits;
+  for (size_t i = 0; i < count; ++i) digits += static_cast<char>('0' + random() % 10);
+  return digits;
+}
+
+std::string card_number(std::mt19937& random) {
+  std::string digits = "4" + random_digits(random, 14);
+  unsigned sum = 0;
+  for (size_t i = 0; i < 15; ++i) {
+    unsigned digit = static_cast<unsigned>(digits[i] - '0');
+    if (i % 2 == 0) digit = digit * 2 > 9 ? digit * 2 - 9 : digit * 2;
+    sum += digit;
+  }
+  return digits + static_cast<char>('0' + (10 - sum % 10) % 10);
+}
+
+// The ten text fields of a row of an orders table.
+std::vector<std::string> row(std::mt19937& random, bool with_card) {
+  return {std::to_string(random() % 1000000),
+          "2025-12-" + std::to_string(10 + random() % 18),
+          "shipped",
+          std::to_string(random() % 1000) + ".50",
+          with_card ? card_number(random) : "invoice " + random_digits(random, 6),
+          "Jane Doe",
+          "Berlin",
+          "t",
+          "EUR",
+          "thank you"};
+}
+
+std::string corpus_rows(double card_share) {
+  std::mt19937 random(7);
+  std::string out;
+  while (out.size() < kCorpusBytes) {
+    const bool with_card = random() % 1000 < card_share * 1000;
+    for (const std::string& field : row(random, with_card)) {
+      out += std::string("\0\0\0", 3) + static_cast<char>(field.size()) + field;
+    }
+  }
+  return out;
+}
+
+std::string corpus_json() {
+  std::mt19937 random(8);
+  std::string out;
+  while (out.size() < kCorpusBytes) {
+    out += "{\"id\":" + std::to_string(random()) + random_digits(random, 8) + ",\"at\":17" + random_digits(random, 11) +
+           ",\"name\":\"somebody\",\"ok\":true}\n";
+  }
+  return out;
+}
+
+std::string corpus_prose() {
+  std::string out;
+  while (out.size() < kCorpusBytes) out += "The quick brown fox jumps over the lazy dog, and nobody minds at all. ";
+  return out;
+}
+
+std::string corpus_digits() {
+  std::mt19937 random(9);
+  return random_digits(random, kCorpusBytes);
+}
+
+std::string corpus_groups() {
+  std::mt19937 random(10);
+  std::string out;
+  while (out.size() < kCorpusBytes) out += random_digits(random, 4) + " ";
+  return out;
+}
+
+std::string corpus_blanks() {
+  return std::string(kCorpusBytes, ' ');
+}
+
+std::string corpus(int which) {
+  switch (which) {
+    case 0:
+      return corpus_rows(0.01);
+    case 1:
+      return corpus_rows(1.0);
+    case 2:
+      return corpus_json();
+    case 3:
+      return corpus_prose();
+    case 4:
+      return corpus_digits();
+    case 5:
+      return corpus_groups();
+    default:
+      return corpus_blanks();
+  }
+}
+constexpr const char* kCorpusNames[] = {"rows_1%_cards", "rows_all_cards", "json_ids",   "prose",
+                                        "digit_flood",   "group_flood",    "blank_flood"};
+constexpr const char* kEngineNames[] = {"automatic", "scalar", "digits", "patterns"};
+
+void long_buffer(benchmark::State& state) {
+  const auto scanner = make(static_cast<Engine>(state.range(1)));
+  std::string bytes = corpus(static_cast<int>(state.range(0)));
+  ValueView value{{reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()}};
+  std::vector<Finding> findings;
+  for (auto _ : state) {
+    scanner->scan({&value, 1}, findings, {});
+    benchmark::DoNotOptimize(findings.data());
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes.size()));
+  state.counters["findings"] = static_cast<double>(findings.size());
+  state.SetLabel(std::string(kCorpusNames[state.range(0)]) + " " + kEngineNames[state.range(1)]);
+}
+BENCHMARK(long_buffer)->ArgsProduct({{0, 1, 2, 3, 4, 5, 6}, {0, 1, 2}})->Unit(benchmark::kMicrosecond);
+
+// Where Hyperscan begins to pay: one text of the given size, by engine.
+void text_of_size(benchmark::State& state) {
+  const auto scanner = make(static_cast<Engine>(state.range(1)));
+  std::string bytes = corpus_rows(0.01).substr(0, static_cast<size_t>(state.range(0)));
+  ValueView value{{reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()}};
+  std::vector<Finding> findings;
+  for (auto _ : state) {
+    scanner->scan({&value, 1}, findings, {});
+    benchmark::DoNotOptimize(findings.data());
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes.size()));
+  state.SetLabel(kEngineNames[state.range(1)]);
+}
+BENCHMARK(text_of_size)->ArgsProduct({{64, 256, 1024, 4096, 65536}, {2, 3}});
+
+// Batches as the data path makes them: all fields of the rows of one read. Time per row is the counter.
+void batch_of_rows(benchmark::State& state) {
+  constexpr size_t kRows = 64;
+  const bool cards = state.range(0) != 0;
+  const auto scanner = make(Engine::automatic);
+  std::mt19937 random(11);
+  std::vector<std::string> fields;
+  for (size_t i = 0; i < kRows; ++i) {
+    for (std::string& field : row(random, cards)) fields.push_back(std::move(field));
+  }
+  std::vector<ValueView> values;
+  size_t bytes = 0;
+  for (std::string& field : fields) {
+    values.push_back({{reinterpret_cast<uint8_t*>(field.data()), field.size()}});
+    bytes += field.size();
+  }
+  std::vector<Finding> findings;
+  for (auto _ : state) {
+    scanner->scan(values, findings, {});
+    benchmark::DoNotOptimize(findings.data());
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes));
+  state.counters["per_row"] = benchmark::Counter(static_cast<double>(state.iterations() * kRows),
+                                                 benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.SetLabel(cards ? "a card in every row" : "no candidate");
+}
+BENCHMARK(batch_of_rows)->Arg(0)->Arg(1);
+
+// Eight int8 columns in binary: ids and epochs.
+void batch_of_int8(benchmark::State& state) {
+  std::mt19937_64 random(12);
+  std::vector<std::array<uint8_t, 8>> fields(512);
+  std::vector<ValueView> values;
+  for (auto& field : fields) {
+    uint64_t value = random() % 1000000000000;
+    for (size_t i = 8; i-- > 0; value >>= 8) field[i] = static_cast<uint8_t>(value);
+    values.push_back({field, ValueType::integer, ValueFormat::binary});
+  }
+  const auto scanner = make(Engine::automatic);
+  std::vector<Finding> findings;
+  for (auto _ : state) {
+    scanner->scan(values, findings, {});
+    benchmark::DoNotOptimize(findings.data());
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * values.size() * 8));
+}
+BENCHMARK(batch_of_int8);
+
+}  // namespace
