@@ -18,5 +18,5 @@ int main(int argc, char** argv) {
   const ssize_t length = readlink("/proc/self/exe", path.data(), path.size());
   if (length > 0) environment.own_path.assign(path.data(), static_cast<size_t>(length));
   environment.run_daemon = [](const sluice::config::Config& config) { return sluice::run_service(config); };
-  return sluice::cli::run({argv, argv + argc}, environment);
+  return sluice::cli::run({argv + (argc > 0 ? 1 : 0), argv + argc}, environment);
 }

@@ -85,13 +85,13 @@ bool Watcher::all_make_progress(uint64_t now_ms) {
     if (turns != progress.turns) {
       progress.turns = turns;
       progress.seen_ms = now_ms;
-      if (is_worker) {
-        [[maybe_unused]] const bool posted = watched_.workers[i]->post([] {});
-      } else {
-        watched_.acceptor.nudge();
-      }
     } else if (now_ms - progress.seen_ms > kHungAfterMs) {
       hung = is_worker ? "worker " + std::to_string(i) + " hangs" : "the acceptor hangs";
+    }
+    if (is_worker) {
+      [[maybe_unused]] const bool posted = watched_.workers[i]->post([] {});  // a full mailbox is reason enough to turn
+    } else {
+      watched_.acceptor.nudge();
     }
   }
   if (hung != hung_) {

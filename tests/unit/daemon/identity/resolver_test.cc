@@ -1,0 +1,146 @@
+#include "daemon/identity/resolver.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+namespace sluice::identity {
+namespace {
+
+class SettableClock final : public Clock {
+ public:
+  uint64_t monotonic_ms() const override { return now; }
+  int64_t utc_ns() const override { return 0; }
+  uint64_t now = 1;
+};
+
+// Blocks where the test says so, like a name service that is far away.
+class FakeNames final : public NameService {
+ public:
+  std::string user_name(int64_t uid) override {
+    std::unique_lock lock(mutex);
+    ++asked;
+    changed.notify_all();
+    changed.wait(lock, [this] { return !blocked; });
+    return "user" + std::to_string(uid);
+  }
+  std::string group_name(int64_t gid) override { return "group" + std::to_string(gid); }
+  void wait_until_asked() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return asked > 0; });
+  }
+  void unblock() {
+    const std::lock_guard lock(mutex);
+    blocked = false;
+    changed.notify_all();
+  }
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool blocked = false;
+  int asked = 0;
+};
+
+// An answer that may come on another thread.
+class Answer {
+ public:
+  Resolver::Done taker() {
+    return [this](policies::AttestedIdentity identity) {
+      const std::lock_guard lock(mutex_);
+      identity_ = std::move(identity);
+      changed_.notify_all();
+    };
+  }
+  policies::AttestedIdentity wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return identity_.has_value(); });
+    return *identity_;
+  }
+  bool there() {
+    const std::lock_guard lock(mutex_);
+    return identity_.has_value();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<policies::AttestedIdentity> identity_;
+};
+
+ProcReader reader() { return std::move(*ProcReader::open("/proc", "")); }
+
+ProcessFacts own_facts() {
+  ProcessFacts facts;
+  facts.pid = getpid();
+  facts.uid = 42;
+  facts.gid = 43;
+  std::ifstream file("/proc/self/stat");
+  std::stringstream text;
+  text << file.rdbuf();
+  facts.start_boottime_ns = start_ticks_of(text.str()).value_or(0) * 10'000'000;
+  return facts;
+}
+
+TEST(Resolver, FirstSlowlyThenFromTheCaches) {
+  SettableClock clock;
+  FakeNames names;
+  Resolver resolver(reader(), names, clock);
+  ASSERT_TRUE(resolver.start().has_value());
+  Answer first;
+  ASSERT_TRUE(resolver.resolve(own_facts(), first.taker()));
+  const auto identity = first.wait();
+  EXPECT_EQ(identity.user, "user42");
+  EXPECT_EQ(identity.group, "group43");
+  EXPECT_EQ(identity.uid, 42);
+  EXPECT_EQ(identity.exe_sha256.size(), 64u);
+  EXPECT_NE(identity.exe.find("unit_daemon_identity"), std::string::npos);
+  Answer second;
+  ASSERT_TRUE(resolver.resolve(own_facts(), second.taker()));
+  EXPECT_TRUE(second.there()) << "answered before resolve() returned";
+  EXPECT_EQ(names.asked, 1);
+  clock.now += Resolver::kNameTtlMs + 1;
+  Answer third;
+  ASSERT_TRUE(resolver.resolve(own_facts(), third.taker()));
+  EXPECT_EQ(third.wait().user, "user42");
+  EXPECT_EQ(names.asked, 2) << "names are asked for again when they are old";
+}
+
+TEST(Resolver, AProcessThatIsGoneKeepsTheNumbersAlone) {
+  SettableClock clock;
+  FakeNames names;
+  Resolver resolver(reader(), names, clock);
+  ASSERT_TRUE(resolver.start().has_value());
+  ProcessFacts facts = own_facts();
+  facts.start_boottime_ns -= 1'000'000'000;
+  Answer answer;
+  ASSERT_TRUE(resolver.resolve(facts, answer.taker()));
+  const auto identity = answer.wait();
+  EXPECT_EQ(identity.pid, getpid());
+  EXPECT_EQ(identity.uid, 42);
+  EXPECT_EQ(identity.exe, "");
+  EXPECT_EQ(identity.exe_sha256, "");
+}
+
+TEST(Resolver, AtItsEndEverybodyWhoWaitsIsAnswered) {
+  SettableClock clock;
+  FakeNames names;
+  names.blocked = true;
+  Answer first, second;
+  {
+    Resolver resolver(reader(), names, clock);
+    ASSERT_TRUE(resolver.start().has_value());
+    ASSERT_TRUE(resolver.resolve(own_facts(), first.taker()));
+    names.wait_until_asked();
+    ASSERT_TRUE(resolver.resolve(own_facts(), second.taker()));
+    names.unblock();
+  }
+  EXPECT_TRUE(first.there());
+  EXPECT_TRUE(second.there());
+}
+
+}  // namespace
+}  // namespace sluice::identity
