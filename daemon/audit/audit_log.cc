@@ -43,8 +43,7 @@ Result<UniqueFd> lock_directory(const std::string& directory) {
   return fd;
 }
 
-// The kernel's id of this boot; all zero where there is none, which never equals a stored one that matters: recovery then
-// trusts the records alone.
+// The kernel's id of this boot; all zero where there is none: recovery then goes by the records alone.
 BootId read_boot_id() {
   BootId id{};
   const UniqueFd fd(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));

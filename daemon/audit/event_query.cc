@@ -16,8 +16,9 @@
 namespace sluice::audit {
 namespace {
 
-// How far a wall clock may have been set back while the log was written, for leaving segments out by time.
-constexpr int64_t kClockSlackNs = 3600LL * 1'000'000'000;
+// How far an event's time may lie from the time its segment was begun (clock set back, log failing for long), for leaving whole
+// segments out by time.
+constexpr int64_t kClockSlackNs = 24 * 3600LL * 1'000'000'000;
 
 // The segment's first record, without reading more than it.
 std::optional<SegmentRecord> header_of(const std::string& path) {

@@ -207,7 +207,7 @@ void append_json_string(std::string_view text, std::string& out) {
       out.push_back('\\');
       out.push_back(static_cast<char>(character.code));
     } else if (must_escape(character.code)) {
-      char escape[8];
+      char escape[12];
       std::snprintf(escape, sizeof escape, "\\u%04x", character.code);
       out.append(escape);
     } else {

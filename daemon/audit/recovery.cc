@@ -19,8 +19,9 @@ std::string impossible_after_crash(const SegmentScan& last, const BootId& boot_i
   if (last.tail == Tail::damaged) return "a record is damaged that had been on disk when later ones were written";
   if (last.tail != Tail::torn) return {};
   // Within one boot the page cache outlives the process, so what is written is a prefix of what was to be written.
-  if (last.header->boot_id == boot_id && last.record_follows) return "a record is damaged and valid ones follow";
-  if (last.header->boot_id == boot_id && last.tail_whole) return "the last record has been changed";
+  const bool same_boot = last.header->boot_id == boot_id && boot_id != BootId{};
+  if (same_boot && last.record_follows) return "a record is damaged and valid ones follow";
+  if (same_boot && last.tail_whole) return "the last record has been changed";
   return {};
 }
 
@@ -109,6 +110,7 @@ Result<LogPosition> recover_log(FileSystem& file_system, const RecoveryInput& in
   }
   auto scans = scan_all(input, listing->segments);
   if (!scans) return tl::unexpected(scans.error());
+  if (const std::string what = check_chain(nullptr, scans->front()); !what.empty()) return tampered(scans->front(), what);
   for (size_t i = 0; i + 1 < scans->size(); ++i) {
     const Status status = cut_abandoned(file_system, input, (*scans)[i], *(*scans)[i + 1].header);
     if (!status) return within("cut " + (*scans)[i].name, status.error());

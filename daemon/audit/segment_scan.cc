@@ -236,7 +236,12 @@ Result<SegmentScan> scan_sealed_quickly(const std::string& directory, const std:
 
 std::string check_chain(const SegmentScan* previous, const SegmentScan& next) {
   const SegmentRecord& header = *next.header;
-  if (previous == nullptr) return {};
+  if (previous == nullptr) {
+    const bool begins = header.number == 0;
+    if (begins != (header.previous_end == PreviousEnd::none)) return "its number and what it says about the one before it do not fit";
+    if (begins && (header.first_index != 0 || header.previous_bytes != 0)) return "the first segment claims one before it";
+    return {};
+  }
   const SegmentRecord& before = *previous->header;
   if (header.log_id != before.log_id) return "it belongs to another log";
   if (header.number != before.number + 1) return "a segment before it is missing";

@@ -94,7 +94,7 @@ class Verifier {
   bool take(const SegmentScan* previous, const SegmentScan& scan, bool is_last) {
     if (!scan.fault.empty()) return bad(scan, scan.fault_index, scan.fault);
     if (const std::string gap = check_chain(previous, scan); !gap.empty()) {
-      return bad(scan, previous->frontier.size(), gap);
+      return bad(scan, previous != nullptr ? previous->frontier.size() : scan.header->first_index, gap);
     }
     if (!is_last) {
       // A segment with another one behind it ends in its seal, or where a failed write made the writer leave it.
@@ -124,11 +124,8 @@ class Verifier {
       }
       if (!check_head(first)) return report_;
     }
-    if (first.header->number != 0 || first.header->first_index != 0) {
+    if (first.header->number != 0) {
       return incomplete("the log starts at record " + std::to_string(first.header->first_index) + ": earlier segments are not here");
-    }
-    if (first.header->previous_end != PreviousEnd::none || first.header->previous_bytes != 0) {
-      return tampered(first.name, "the first segment claims one before it");
     }
     if (live_) return end(Verdict::intact, "a daemon is writing; covered up to record " + std::to_string(leaves - 1));
     if (!last.seal.has_value()) {
