@@ -9,6 +9,8 @@
 #include <CLI/CLI.hpp>
 
 #include "daemon/cli/commands.h"
+#include "daemon/cli/mask_command.h"
+#include "daemon/cli/scan_command.h"
 #include "daemon/cli/suggest.h"
 #include "daemon/cli/table.h"
 
@@ -23,6 +25,9 @@ struct Parsed {
   EventsOptions events;
   std::string audit_directory;
   std::vector<std::string> demo_arguments;
+  MaskOptions mask;
+  std::string mask_style = "bin6_last4";
+  ScanOptions scan;
   std::function<int()> action;
 };
 
@@ -130,6 +135,35 @@ void add_log_commands(CLI::App& app, Parsed& parsed) {
   verify->callback([&] { parsed.action = [&] { return audit_verify_command(context, parsed.audit_directory); }; });
 }
 
+void add_card_commands(CLI::App& app, Parsed& parsed) {
+  CLI::App* mask = add_command(app, parsed, "mask", "Filter: text in, masked text out",
+                               "sluice mask --report <export.csv >masked.csv", Output::human_only);
+  mask->add_option("--style", parsed.mask_style, "bin6_last4 (default), last4 or full")
+      ->type_name("STYLE")
+      ->check(CLI::IsMember({"bin6_last4", "last4", "full"}));
+  mask->add_flag("--report", parsed.mask.report, "findings as JSON lines on stderr");
+  mask->add_option("FILE", parsed.mask.files, "files; - or none: standard input");
+  mask->callback([&] {
+    parsed.action = [&] {
+      parsed.mask.style = parsed.mask_style == "full"    ? policies::MaskStyle::full
+                          : parsed.mask_style == "last4" ? policies::MaskStyle::last4
+                                                         : policies::MaskStyle::bin6_last4;
+      return run_mask(parsed.mask);
+    };
+  });
+
+  CLI::App* scan = add_command(
+      app, parsed, "scan", "Finds card data in files, directories or standard input; exit status 1 where there is any",
+      "sluice scan --json dump.sql", Output::human_or_json);
+  scan->add_option("FILE", parsed.scan.files, "files or directories; - or none: standard input");
+  scan->callback([&] {
+    parsed.action = [&] {
+      parsed.scan.json = parsed.context.json;
+      return run_scan(parsed.scan);
+    };
+  });
+}
+
 std::vector<std::string> names_of(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
@@ -208,6 +242,7 @@ int run(const std::vector<std::string>& arguments, const Environment& environmen
   add_host_commands(app, parsed);
   add_daemon_commands(app, parsed);
   add_log_commands(app, parsed);
+  add_card_commands(app, parsed);
 
   if (complain_about_unknown_command(app, arguments)) return kUsage;
   try {
@@ -215,8 +250,12 @@ int run(const std::vector<std::string>& arguments, const Environment& environmen
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
     const CLI::App* at = &app;
-    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
-    std::fputs(at->help("", CLI::AppFormatMode::Normal).c_str(), stdout);
+    std::string path;
+    while (!at->get_subcommands().empty()) {
+      path += (path.empty() ? "" : " ") + at->get_name();
+      at = at->get_subcommands().front();
+    }
+    std::fputs(at->help(path, CLI::AppFormatMode::Normal).c_str(), stdout);
     return kSuccess;
   } catch (const CLI::CallForVersion&) {
     return kSuccess;

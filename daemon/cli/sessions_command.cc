@@ -18,19 +18,24 @@ std::string text(const Json& object, const char* name) {
   return object.contains(name) && object[name].is_string() ? object[name].get<std::string>() : "";
 }
 
+// A member that is an object; an empty one where it is missing or null.
+Json object(const Json& of, const char* name) {
+  return of.is_object() && of.contains(name) && of[name].is_object() ? of[name] : Json::object();
+}
+
 void print_session(const Json& session) {
   const auto line = [](const char* name, const std::string& value) {
     if (!value.empty()) std::printf("%-12s %s\n", name, printable(value).c_str());
   };
-  const Json identity = session.value("identity", Json::object());
-  const Json claimed = identity.value("claimed", Json::object());
+  const Json identity = object(session, "identity");
+  const Json claimed = object(identity, "claimed");
   line("session", text(session, "id"));
   line("target", text(session, "target"));
   line("state", text(session, "state"));
   line("started", text(session, "started"));
   line("process", describe_process(identity));
-  line("unit", text(identity.value("attested", Json::object()), "unit"));
-  line("container", text(identity.value("attested", Json::object()), "container"));
+  line("unit", text(object(identity, "attested"), "unit"));
+  line("container", text(object(identity, "attested"), "container"));
   line("claims", "user " + text(claimed, "user") + ", database " + text(claimed, "database") + ", application " +
                      text(claimed, "application"));
   line("origin", text(session, "origin"));
@@ -76,11 +81,10 @@ ExitStatus sessions_list_command(const Context& context) {
         Json::parse(reply.begin() + static_cast<long>(start), reply.begin() + static_cast<long>(end), nullptr, false);
     start = end + 1;
     if (!session.is_object()) continue;
-    const Json identity = session.value("identity", Json::object());
+    const Json identity = object(session, "identity");
     table.row({text(session, "id"), text(session, "target"), text(session, "state"),
                text(session, "started").substr(0, 19) + "Z", shortened(describe_process(identity), 48),
-               text(identity.value("claimed", Json::object()), "user"),
-               std::to_string(session.value("commands", uint64_t{0})),
+               text(object(identity, "claimed"), "user"), std::to_string(session.value("commands", uint64_t{0})),
                human_bytes(session.value("bytes", uint64_t{0}))});
   }
   if (table.empty()) {
