@@ -94,16 +94,24 @@ static __always_inline void put_note(struct bpf_sock_ops* ctx, struct bpf_sock* 
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
+// The connection ended on the client's side: its note goes, so that no other connection with these addresses inherits
+// it. A client that sent and closed in good order is another matter: the kernel keeps its FIN_WAIT2 as a mere time-wait
+// entry and calls that closed, while the daemon has yet to accept and read. That note stays: the next connect from
+// these addresses overwrites or removes it, and the daemon sweeps what nobody accepts.
+static __always_inline void drop_note(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+  if (ctx->args[0] == BPF_TCP_FIN_WAIT2 && has_sockops_netns_cookie) return;
+  struct sluice_connection* state = bpf_sk_storage_get(&sluice_connections, sk, NULL, 0);
+  if (state && state->phase == SLUICE_NOTED) bpf_map_delete_elem(&sluice_notes, &state->key);
+}
+
 SEC("sockops")
 int sluice_sockops(struct bpf_sock_ops* ctx) {
+  struct bpf_sock* sk = ctx->sk;
+  if (!sk) return 1;
   if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
-    struct bpf_sock* sk = ctx->sk;
-    if (sk) put_note(ctx, sk);
+    put_note(ctx, sk);
   } else if (ctx->op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE) {
-    struct bpf_sock* sk = ctx->sk;
-    if (!sk) return 1;
-    struct sluice_connection* state = bpf_sk_storage_get(&sluice_connections, sk, NULL, 0);
-    if (state && state->phase == SLUICE_NOTED) bpf_map_delete_elem(&sluice_notes, &state->key);
+    drop_note(ctx, sk);
   }
   return 1;
 }

@@ -30,6 +30,9 @@
 namespace sluice::interception {
 namespace {
 
+constexpr uint64_t kNoteAgeMaxNs = 120'000'000'000;  // far longer than a connection waits for a living daemon's accept
+constexpr uint32_t kNotesSweptAtOnce = 512;
+
 uint64_t monotonic_ns() {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -88,8 +91,11 @@ bool same_addresses(std::span<const SteeredEndpoint> left, std::span<const Steer
 
 class LiveSteering final : public Steering {
  public:
-  LiveSteering(PinLock lock, std::unique_ptr<Programs> programs, std::string bpf_directory)
-      : lock_(std::move(lock)), programs_(std::move(programs)), bpf_directory_(std::move(bpf_directory)) {}
+  LiveSteering(PinLock lock, std::unique_ptr<Programs> programs, const SteeringOptions& options)
+      : lock_(std::move(lock)),
+        programs_(std::move(programs)),
+        bpf_directory_(options.bpf_directory),
+        notes_max_(options.notes_max) {}
   ~LiveSteering() override;
   Status prepare();
 
@@ -112,10 +118,13 @@ class LiveSteering final : public Steering {
                                                   std::span<const SteeredEndpoint> own, std::span<const uint32_t> slots,
                                                   uint64_t generation) const;
   Status learn_own_place();
+  void sweep_notes();
 
   PinLock lock_;
   std::unique_ptr<Programs> programs_;
   std::string bpf_directory_;
+  uint32_t notes_max_;
+  std::optional<sluice_note_key> sweep_from_;  // where the last sweep of notes ended
   MappedSettings settings_;
   std::vector<SteeredTarget> targets_;
   std::vector<uint32_t> slots_;
@@ -130,6 +139,8 @@ Status LiveSteering::prepare() {
   // again.
   clear_map(programs_->map(MapId::listeners), SLUICE_LISTENERS_MAX);
   clear_map(programs_->map(MapId::exempt), SLUICE_EXEMPT_MAX);
+  // Connections that it had not accepted were reset with its listeners.
+  clear_map(programs_->map(MapId::notes), notes_max_);
   MappedSettings::store(settings_->heartbeat_ns, 0);
   if (programs_->maps_are_new()) {
     settings_->abi = SLUICE_ABI;
@@ -291,7 +302,27 @@ std::vector<TargetCounters> LiveSteering::counters() {
   return all;
 }
 
+// Removes notes that nobody came for: their clients closed before their connections could be accepted, and then those
+// were lost too (the listener's queue was full). A part of the map each time.
+void LiveSteering::sweep_notes() {
+  int notes = programs_->map(MapId::notes);
+  uint64_t now = monotonic_ns();
+  for (uint32_t i = 0; i < kNotesSweptAtOnce; ++i) {
+    sluice_note_key key = {};
+    if (bpf_map_get_next_key(notes, sweep_from_ ? &*sweep_from_ : nullptr, &key) != 0) {
+      sweep_from_.reset();
+      return;
+    }
+    sluice_note note = {};
+    if (bpf_map_lookup_elem(notes, &key, &note) == 0 && note.connect_ktime_ns + kNoteAgeMaxNs < now) {
+      bpf_map_delete_elem(notes, &key);
+    }
+    sweep_from_ = key;
+  }
+}
+
 std::string LiveSteering::self_check() {
+  sweep_notes();
   std::string wrong = programs_->check();
   auto add = [&](const std::string& what) { wrong += (wrong.empty() ? "" : "; ") + what; };
   auto own = local_addresses();
@@ -344,7 +375,7 @@ Result<std::unique_ptr<Steering>> start_locked(const SteeringOptions& options, P
     if (!left_something) lock.release_and_remove();
     return within("start steering", programs.error());
   }
-  auto steering = std::make_unique<LiveSteering>(std::move(lock), std::move(*programs), options.bpf_directory);
+  auto steering = std::make_unique<LiveSteering>(std::move(lock), std::move(*programs), options);
   if (Status prepared = steering->prepare(); !prepared) return within("start steering", prepared.error());
   return steering;
 }

@@ -1,6 +1,10 @@
 // Steering: the eBPF programs that lead connections to protected targets into this daemon, and the facts they note.
 // One Steering per host; a second daemon is refused. Load, attach and pin are one transaction: on failure nothing is
-// left behind. Threading: take_note() and exempt() may be called from any worker; the rest from the control thread.
+// left behind.
+// Threading: take_note(), exempt(), forget() and heartbeat() may be called from any thread; the rest from the control
+// thread. Children: a child process that is forked without exec holds the listeners and the lock (exec closes them). As
+// long as it lives, the daemon's death is noticed by the heartbeat only, and a new daemon is refused. Fork helpers
+// before start().
 #pragma once
 
 #include <sys/socket.h>
@@ -109,7 +113,7 @@ class Steering {
   virtual void forget(int fd) = 0;
   [[nodiscard]] virtual std::vector<TargetCounters> counters() = 0;  // by target, in the order of set_targets()
   // Empty where all links are attached and unchanged; else what is wrong, for an event. Also follows changes of the
-  // host's own addresses. Called once a second.
+  // host's own addresses and removes notes that nobody came for. Called once a second.
   [[nodiscard]] virtual std::string self_check() = 0;
   // One line for the log at start.
   [[nodiscard]] virtual std::string capability_line() const = 0;

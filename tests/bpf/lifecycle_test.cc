@@ -36,45 +36,64 @@ class LifecycleTest : public BpfTest {
     steering_.reset();
   }
 
-  // Connects without a pause from inside until `changes` is over; how often it got where.
+  // A client process that connects without a pause between start() and stop(). It is forked before there is a daemon,
+  // so that it does not share the daemon's lock and listeners.
   struct Tally {
     int sluice = 0, refused = 0, direct = 0, other = 0;
   };
-  Tally connect_during(uint16_t port, const std::function<void()>& changes) {
-    int stop_pipe[2];
-    EXPECT_EQ(pipe(stop_pipe), 0);
-    EXPECT_EQ(fcntl(stop_pipe[0], F_SETFL, O_NONBLOCK), 0);
-    Tally tally;
-    std::thread client([&] {
-      tally = in_child<Tally>([&] {
-        close(stop_pipe[1]);
-        enter_cgroup();
-        Tally out;
-        ConnectOptions options;
-        options.to = "127.0.0.1";
-        options.port = port;
-        char byte = 0;
-        while (read(stop_pipe[0], &byte, 1) != 1) {
-          Attempt one = attempt(options);
-          if (std::strcmp(one.reply, "sluice") == 0)
-            ++out.sluice;
-          else if (std::strcmp(one.reply, "direct") == 0)
-            ++out.direct;
-          else if (one.error == ECONNREFUSED)
-            ++out.refused;
-          else
-            ++out.other;
-        }
-        return out;
-      });
-    });
-    changes();
-    EXPECT_EQ(write(stop_pipe[1], "x", 1), 1);
-    client.join();
-    close(stop_pipe[0]);
-    close(stop_pipe[1]);
-    return tally;
-  }
+  class Hammer {
+   public:
+    Hammer(const LifecycleTest& test, uint16_t port) {
+      EXPECT_EQ(pipe(control_), 0);
+      EXPECT_EQ(pipe(result_), 0);
+      child_ = fork();
+      if (child_ != 0) return;
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      test.enter_cgroup();
+      char byte = 0;
+      if (read(control_[0], &byte, 1) != 1) _exit(1);
+      fcntl(control_[0], F_SETFL, O_NONBLOCK);
+      Tally tally;
+      while (read(control_[0], &byte, 1) != 1) count_one(port, tally);
+      _exit(write(result_[1], &tally, sizeof(tally)) == sizeof(tally) ? 0 : 1);
+    }
+    ~Hammer() {
+      kill(child_, SIGKILL);
+      waitpid(child_, nullptr, 0);
+      for (int fd : {control_[0], control_[1], result_[0], result_[1]}) close(fd);
+    }
+    Hammer(const Hammer&) = delete;
+    Hammer& operator=(const Hammer&) = delete;
+    void start() const { EXPECT_EQ(write(control_[1], "s", 1), 1); }
+    [[nodiscard]] Tally stop() const {
+      EXPECT_EQ(write(control_[1], "x", 1), 1);
+      Tally tally;
+      pollfd wait = {result_[0], POLLIN, 0};
+      EXPECT_EQ(poll(&wait, 1, 20000), 1) << "the client does not end";
+      EXPECT_EQ(wait.revents == 0 ? 0 : read(result_[0], &tally, sizeof(tally)), static_cast<ssize_t>(sizeof(tally)));
+      return tally;
+    }
+
+   private:
+    static void count_one(uint16_t port, Tally& tally) {
+      ConnectOptions options;
+      options.to = "127.0.0.1";
+      options.port = port;
+      Attempt one = attempt(options);
+      if (std::strcmp(one.reply, "sluice") == 0) {
+        ++tally.sluice;
+      } else if (std::strcmp(one.reply, "direct") == 0) {
+        ++tally.direct;
+      } else if (one.error == ECONNREFUSED) {
+        ++tally.refused;
+      } else {
+        ++tally.other;
+      }
+    }
+    int control_[2] = {-1, -1};
+    int result_[2] = {-1, -1};
+    pid_t child_ = -1;
+  };
 };
 
 TEST_F(LifecycleTest, unload_leaves_nothing_also_without_a_daemon) {
@@ -174,17 +193,18 @@ TEST_F(LifecycleTest, a_cgroup_that_is_none_is_refused_and_leaves_nothing) {
 
 TEST_F(LifecycleTest, a_restart_takes_over_without_a_window) {
   HelloServer direct("127.0.0.1", "direct");
+  Hammer hammer(*this, direct.port());
   std::vector<SteeredTarget> targets = {target("db", {endpoint("127.0.0.1", direct.port())})};
-  go_live(targets);
+  ASSERT_NO_FATAL_FAILURE(go_live(targets));
   uint64_t generation = steering_->target_generation();
-  Tally tally = connect_during(direct.port(), [&] {
-    for (int i = 0; i < 5; ++i) {
-      wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
-      end_daemon();
-      go_live(targets);
-    }
+  hammer.start();
+  for (int i = 0; i < 5; ++i) {
     wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
-  });
+    end_daemon();
+    ASSERT_NO_FATAL_FAILURE(go_live(targets));
+  }
+  wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
+  Tally tally = hammer.stop();
   EXPECT_EQ(tally.direct, 0) << "no connect may slip by";
   EXPECT_GT(tally.sluice, 50);
   EXPECT_EQ(steering_->target_generation(), generation + 5);
@@ -197,17 +217,18 @@ TEST_F(LifecycleTest, a_restart_takes_over_without_a_window) {
 
 TEST_F(LifecycleTest, programs_of_another_layout_are_replaced_without_a_window) {
   HelloServer direct("127.0.0.1", "direct");
+  Hammer hammer(*this, direct.port());
   std::vector<SteeredTarget> targets = {target("db", {endpoint("127.0.0.1", direct.port())})};
-  go_live(targets);
-  Tally tally = connect_during(direct.port(), [&] {
-    for (uint32_t notes_max : {64u, 128u, 256u}) {
-      wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
-      end_daemon();
-      options_.notes_max = notes_max;  // another size of a map is another layout
-      go_live(targets);
-    }
+  ASSERT_NO_FATAL_FAILURE(go_live(targets));
+  hammer.start();
+  for (uint32_t notes_max : {64u, 128u, 256u}) {
     wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
-  });
+    end_daemon();
+    options_.notes_max = notes_max;  // another size of a map is another layout
+    ASSERT_NO_FATAL_FAILURE(go_live(targets));
+  }
+  wait_until("connects arrive", [&] { return accepting_->accepted() > 10; });
+  Tally tally = hammer.stop();
   EXPECT_EQ(tally.direct, 0) << "no connect may slip by";
   EXPECT_GT(tally.sluice, 20);
   EXPECT_EQ(steering_->self_check(), "");

@@ -113,6 +113,43 @@ TEST_F(NotesTest, a_connection_that_ends_before_it_is_accepted_takes_its_note_al
   EXPECT_EQ(note_count(), 0);
 }
 
+TEST_F(NotesTest, a_client_that_sends_and_closes_at_once_is_still_noted) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  accepting_->halt();
+  steering_->heartbeat();
+  pid_t sent = in_child<pid_t>([&] {  // as drivers do that cancel a query without waiting for an answer
+    enter_cgroup();
+    UniqueFd fd(socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_storage to = address_of("198.51.100.7", 5432);
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&to), size_of(to)) != 0) return -1;
+    return send(fd.get(), "cancel", 6, 0) == 6 ? getpid() : -1;
+  });
+  ASSERT_GT(sent, 0);
+  UniqueFd accepted(accept4(listener_fds_[0], nullptr, nullptr, SOCK_CLOEXEC));
+  ASSERT_TRUE(accepted.valid());
+  auto note = steering_->take_note(accepted.get());
+  ASSERT_TRUE(note);
+  EXPECT_EQ(note->pid, sent);
+  char got[8] = {};
+  EXPECT_EQ(recv(accepted.get(), got, sizeof(got), 0), 6);
+}
+
+TEST_F(NotesTest, self_check_sweeps_notes_that_nobody_came_for) {
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  sluice_note_key key = {};
+  sluice_note note = {};
+  note.connect_ktime_ns = 1;
+  for (key.local_port = 1; key.local_port <= 3; ++key.local_port) {
+    if (key.local_port == 3) note.connect_ktime_ns = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u;
+    ASSERT_EQ(bpf_map_update_elem(notes_map().get(), &key, &note, BPF_ANY), 0);
+  }
+  if (now.tv_sec < 130) GTEST_SKIP() << "skipped: the machine has not been up long enough to have old notes";
+  EXPECT_EQ(steering_->self_check(), "");
+  EXPECT_EQ(note_count(), 1) << "the young one stays";
+}
+
 TEST_F(NotesTest, a_full_map_refuses_and_counts_and_recovers) {
   options_.notes_max = 8;
   go_live({target("db", {endpoint("198.51.100.7", 5432)})});
