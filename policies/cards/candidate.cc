@@ -13,10 +13,11 @@ constexpr size_t kBinDigits = 6;  // what bin6_last4 leaves in front
 constexpr size_t kLastDigits = 4;
 constexpr size_t kMaskedRemainsMin = 3;  // stars behind six digits that mean "this was masked"
 
+// Left uninitialised beyond what was read: one is made at every digit group, and clearing it took most of the time
+// [measured].
 struct Group {
-  size_t start = 0;
-  uint8_t digits = 0;
-  Separator before = Separator::none;
+  uint8_t digits;
+  Separator before;
 };
 
 struct Window {
@@ -180,7 +181,7 @@ bool read_group(const TextView& text, Window& window, Separator before) {
       return false;
     }
   }
-  window.groups[window.count++] = {start, static_cast<uint8_t>(window.end - start), before};
+  window.groups[window.count++] = {static_cast<uint8_t>(window.end - start), before};
   return true;
 }
 

@@ -88,8 +88,7 @@ size_t count_digits_scalar(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
-bool has_enough_digits(std::span<const uint8_t> bytes) {
-  if (bytes.size() < kPanDigitsMin) return false;
+bool has_many_digits(std::span<const uint8_t> bytes) {
 #if defined(__SSE2__)
   if (bytes.size() >= 16) {
     size_t count = 0, i = 0;

@@ -7,10 +7,15 @@
 #include <cstdint>
 #include <span>
 
+#include "policies/cards/issuer_table.h"
+
 namespace sluice::policies::cards {
 
-// At least kPanDigitsMin ASCII digits, anywhere. REQUIRES: nothing; reads only within `bytes`.
-[[nodiscard]] bool has_enough_digits(std::span<const uint8_t> bytes);
+// At least kPanDigitsMin ASCII digits, anywhere. Reads only within `bytes`.
+[[nodiscard]] bool has_many_digits(std::span<const uint8_t> bytes);
+[[nodiscard]] inline bool has_enough_digits(std::span<const uint8_t> bytes) {
+  return bytes.size() >= kPanDigitsMin && has_many_digits(bytes);
+}
 
 // A stretch of digits and bytes that may be separators.
 struct Stretch {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <string_view>
 
 #include "policies/cards/card_scanner.h"
@@ -170,9 +171,16 @@ constexpr uint64_t power_of_ten(unsigned exponent) {
   return power;
 }
 
-constexpr std::array<LengthSet, 10000> make_first_four() {
-  std::array<LengthSet, 10000> sets{};
-  for (const IssuerRange& range : kRanges) {
+struct FirstFour {
+  LengthSet lengths = 0;
+  uint8_t first_range = 0;  // the first in kRanges that these digits may begin
+};
+static_assert(std::size(kRanges) < 256);
+
+constexpr std::array<FirstFour, 10000> make_first_four() {
+  std::array<FirstFour, 10000> sets{};
+  for (size_t i = std::size(kRanges); i-- > 0;) {
+    const IssuerRange& range = kRanges[i];
     uint64_t low = range.low, end = range.high + uint64_t{1};
     if (range.prefix_digits <= 4) {
       low *= power_of_ten(4u - range.prefix_digits);
@@ -181,21 +189,24 @@ constexpr std::array<LengthSet, 10000> make_first_four() {
       low /= power_of_ten(range.prefix_digits - 4u);
       end = range.high / power_of_ten(range.prefix_digits - 4u) + 1;
     }
-    for (uint64_t prefix = low; prefix < end; ++prefix) sets[prefix] |= range.lengths;
+    for (uint64_t prefix = low; prefix < end; ++prefix) {
+      sets[prefix].lengths |= range.lengths;
+      sets[prefix].first_range = static_cast<uint8_t>(i);
+    }
   }
   for (const TestNumber& number : kTestNumbers) {
     unsigned prefix = 0;
     for (size_t i = 0; i < 4; ++i) prefix = prefix * 10 + static_cast<unsigned>(number.digits[i] - '0');
-    sets[prefix] |= length(number.digits.size());
+    sets[prefix].lengths |= length(number.digits.size());
   }
   return sets;
 }
-constexpr std::array<LengthSet, 10000> kFirstFour = make_first_four();
+constexpr std::array<FirstFour, 10000> kFirstFour = make_first_four();
 
 }  // namespace
 
 LengthSet lengths_of_first_four(unsigned first_four) {
-  return kFirstFour[first_four];
+  return kFirstFour[first_four].lengths;
 }
 
 bool luhn_valid(std::span<const uint8_t> digits) {
@@ -212,11 +223,12 @@ bool luhn_valid(std::span<const uint8_t> digits) {
 std::optional<Brand> brand_of(std::span<const uint8_t> digits) {
   if (digits.size() < kPanDigitsMin || digits.size() > kPanDigitsMax) return std::nullopt;
   const unsigned first_four = digits[0] * 1000u + digits[1] * 100u + digits[2] * 10u + digits[3];
-  if (!has_length(kFirstFour[first_four], digits.size())) return std::nullopt;
+  if (!has_length(kFirstFour[first_four].lengths, digits.size())) return std::nullopt;
   if (luhn_valid(digits)) {
     uint32_t prefix[7] = {};  // by number of digits
     for (size_t n = 1; n <= 6; ++n) prefix[n] = prefix[n - 1] * 10 + digits[n - 1];
-    for (const IssuerRange& range : kRanges) {
+    for (size_t i = kFirstFour[first_four].first_range; i < std::size(kRanges); ++i) {
+      const IssuerRange& range = kRanges[i];
       const uint32_t value = prefix[range.prefix_digits];
       if (value >= range.low && value <= range.high && has_length(range.lengths, digits.size())) return range.brand;
     }

@@ -9,13 +9,14 @@
 #include <vector>
 
 #include "policies/cards/candidate.h"
+#include "policies/cards/digit_prefilter.h"
 #include "policies/cards/pattern_database.h"
 #include "policies/cards/text_view.h"
 
 namespace sluice::policies::cards {
 
 enum class Engine : uint8_t {
-  automatic,  // the digit prefilter for short texts, Hyperscan for long ones
+  automatic,  // the digit prefilter, and behind it Hyperscan in long texts
   scalar,     // the oracle
   digits,     // the digit prefilter, whatever the length
   patterns,   // Hyperscan, whatever the length
@@ -36,6 +37,7 @@ class TextScanner {
   size_t scan(const TextView& text, Ending ending, std::vector<TextFinding>& found);
 
  private:
+  Stretch next_stretch_to_ask(std::span<const uint8_t> bytes, size_t from);
   explicit TextScanner(Engine engine) : engine_(engine) {}
   std::optional<size_t> scan_stretch(const TextView& text, size_t start, size_t end, size_t decidable,
                                      std::vector<TextFinding>& found);

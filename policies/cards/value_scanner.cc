@@ -28,7 +28,7 @@ bool cannot_hold(const ValueView& value) {
   switch (value.type) {
     case ValueType::integer:
     case ValueType::opaque:
-      return !(binary && size == kInt8Bytes) && !has_enough_digits(value.bytes);
+      return binary && size == kInt8Bytes ? !find_in_int8(value.bytes) : !has_enough_digits(value.bytes);
     case ValueType::numeric:
       return !(binary && size >= kNumericBinaryBytesMin && size <= kNumericBinaryBytesMax) &&
              !has_enough_digits(value.bytes);
