@@ -68,6 +68,7 @@ class Actions {
     }
   }
   std::span<const uint8_t> keep(std::span<const uint8_t> bytes) {
+    if (bytes.empty()) return {};
     kept_.push_back(std::make_unique_for_overwrite<uint8_t[]>(bytes.size()));
     std::memcpy(kept_.back().get(), bytes.data(), bytes.size());
     return {kept_.back().get(), bytes.size()};

@@ -138,7 +138,7 @@ class ScriptedGate final : public Gate {
   std::vector<SessionNote> notes;
 };
 
-// Drives a machine as the pump does. `split` cuts what arrives into pieces of that many bytes; 0: whole.
+// Drives a machine as the pump does. `split` cuts what arrives into pieces of that many bytes; 0: as much as one read takes.
 class Session {
  public:
   explicit Session(size_t split = 0, uint64_t statement_bytes_max = 16u << 20) : split_(split) {
@@ -185,7 +185,7 @@ class Session {
 
  private:
   void arrive(Side side, const std::string& bytes) {
-    const size_t piece = split_ == 0 ? std::max<size_t>(bytes.size(), 1) : split_;
+    const size_t piece = split_ == 0 ? 2 * kWindowBytes : split_;
     for (size_t at = 0; at < bytes.size() && closed == CloseReason::none; at += piece) {
       left(side) += bytes.substr(at, piece);
       // The pump does not read a parked client; what had arrived before is presented later.
@@ -201,7 +201,7 @@ class Session {
       const size_t taken = machine->on_bytes(side, buffer, actions_);
       ASSERT_LE(taken, buffer.size());
       execute();
-      std::memset(buffer.data(), 0xee, taken);  // whoever still points there is found out
+      std::fill_n(buffer.begin(), taken, uint8_t{0xee});  // whoever still points there is found out
       left(side) = std::string(buffer.begin() + static_cast<ptrdiff_t>(taken), buffer.end()) + left(side);
       if (!(side == Side::client && machine->parked())) {
         largest_leftover = std::max(largest_leftover, left(side).size());

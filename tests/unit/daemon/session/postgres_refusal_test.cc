@@ -57,8 +57,12 @@ class SmallServer {
     if (skipping_) return {};
     std::string out;
     switch (tag) {
-      case 'Q': return run(std::string(postgres::decode_query(body)->text)) + be::ready(status);
-      case 'F': return fail("42883", "function with OID 0 does not exist") + be::ready(status);
+      case 'Q':
+        out = run(std::string(postgres::decode_query(body)->text));
+        return out + be::ready(status);
+      case 'F':
+        out = fail("42883", "function with OID 0 does not exist");
+        return out + be::ready(status);
       case 'P': {
         const auto parse = postgres::decode_parse(body);
         if (parse->name.empty()) statements_.erase("");
