@@ -117,7 +117,12 @@ void add_log_commands(CLI::App& app, Parsed& parsed) {
   events->add_option("--until", parsed.events.until, "up to this time")->type_name("TIME");
   events->add_option("--filter", parsed.events.filter, "conditions joined by `and`: key=value, globs with *, ~\"text\"")
       ->type_name("EXPR");
-  events->add_option("--limit", parsed.events.limit, "at most this many; 0 for all")->type_name("N");
+  events->add_option("--limit", parsed.events.limit, "at most this many; 0 for all")
+      ->type_name("N")
+      ->check([](const std::string& text) {  // the parser itself would take -1 for a very large number
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string() : "'" + printable(text) + "' is not a whole number";
+      });
   CLI::Option* follow = events->add_flag("--follow,-f", parsed.events.follow, "go on as events are written");
   events->add_option("--dir", parsed.events.directory, "read this log directory, without a daemon")
       ->type_name("DIR")

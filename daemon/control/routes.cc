@@ -139,7 +139,7 @@ Result<std::optional<ControlReply>> stream(const ControlRequest& request, Operat
       left -= result->matched;
     }
     query.from_index = result->next_index;
-    if (!sink.pause(kFollowInterval)) return std::nullopt;
+    if (!sink.pause(kFollowInterval)) return fail("it was followed until its reader left or the daemon stopped");
   }
 }
 

@@ -133,7 +133,8 @@ void serve(SocketStream& stream, const ServerOptions& options, Operations& opera
   ChunkedLines lines(stream, options);
   const Result<std::optional<ControlReply>> result = control::stream(request, operations, lines);
   if (!result) {
-    spdlog::warn("control: a reader's stream of events broke off: {}", result.error().message);
+    if (!stream.peer_gone())
+      spdlog::info("control: a stream of events ends before its end: {}", result.error().message);
     return;
   }
   if (result->has_value()) return send_reply(stream, options, **result);

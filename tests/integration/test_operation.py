@@ -68,7 +68,7 @@ def test_sessions_list_show_kill(make_daemon, postgres):
                 client.next()
         client.close()
     killed = daemon.wait_event("type=session_killed")
-    assert killed["session"] == session["id"]
+    assert killed["target"] == f"session:{session['id']}" and killed["identity"]["attested"]["exe"] == str(BINARY.resolve())
     wait_until("the session is gone", lambda: not daemon.sessions())
     assert daemon.cli("sessions", "kill", session["id"], check=False).returncode == 1
     assert daemon.cli("sessions", "show", "0" * 16, check=False).returncode == 1
@@ -85,7 +85,7 @@ def test_events_in_json(make_daemon, postgres):
     daemon.wait_event("type=session_ended")
     events = daemon.events()
     indexes = [event["index"] for event in events]
-    assert indexes == list(range(len(events))), "every event is there, in order"
+    assert indexes == sorted(set(indexes)), "in order, each once"
     assert all(TIME.fullmatch(event["time"]) for event in events)
     assert all(event["outcome"] in ("success", "failure", "refused") for event in events)
 

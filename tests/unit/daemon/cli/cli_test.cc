@@ -48,6 +48,7 @@ TEST_F(CliTest, UnknownOptionsGetASuggestion) {
   EXPECT_EQ(run_line({"status", "--jsno"}), kUsage);
   EXPECT_THAT(err_, HasSubstr("did you mean `--json`?"));
   EXPECT_EQ(run_line({"events", "--limit", "many"}), kUsage);
+  EXPECT_EQ(run_line({"events", "--limit", "-1"}), kUsage);
 }
 
 TEST_F(CliTest, EveryCommandHasHelpWithAnExample) {
