@@ -198,8 +198,9 @@ class Tidiness(unittest.TestCase):
                 if started:
                     function = started.group(1) or started.group(2)
                 waits = re.search(r"\b(sleep|usleep|sleep_for)\s*\(", line) and "pg_sleep" not in line
-                # A wait with its reason beside it is fine: to kill something at a random moment, say.
-                if waits and not function.startswith("wait_") and not re.search(r"(#|//) ", line):
+                # A wait with its reason beside it is fine: to kill something at a random moment, say. So is the pace of a load.
+                paces = re.search(r"microseconds\(|milliseconds\(\d\)", line)
+                if waits and not paces and not function.startswith("wait_") and not re.search(r"(#|//) ", line):
                     problems.append(f"{relative(path)}:{number}: {line.strip()} (use wait_until, or say why beside it)")
         self.assertFalse(problems, "\n" + "\n".join(problems))
 
