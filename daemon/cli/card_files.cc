@@ -12,7 +12,7 @@
 namespace sluice::cli {
 namespace {
 
-constexpr size_t kPendingBytesMax = 64 * 1024;
+constexpr size_t kPendingBytesMax = size_t{64} * 1024;
 
 Result<size_t> read_some(int fd, std::span<uint8_t> room) {
   while (true) {

@@ -7,7 +7,7 @@ namespace sluice::policies {
 namespace {
 
 // Large enough that system calls do not count, small enough for the second-level cache.
-constexpr size_t kWindowBytes = 256 * 1024;
+constexpr size_t kWindowBytes = size_t{256} * 1024;
 static_assert(kWindowBytes > 2 * kHoldBackBytesMax);
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 using namespace sluice::policies;
 using cards::Engine;
 
-constexpr size_t kCorpusBytes = 256 * 1024;
+constexpr size_t kCorpusBytes = size_t{256} * 1024;
 
 std::unique_ptr<CardScanner> make(Engine engine) {
   std::string why;
