@@ -316,6 +316,7 @@ void Service::drain() {
   events::EventBuilder draining = recorder_->own(EventType::daemon_draining, EventOutcome::success, "daemon");
   recorder_->publish(draining);
   steering_->stop();  // when_down decides about new connects from here on
+  watcher_->acceptor_ends();
   acceptor_->stop();
   const auto all = workers();
   for (session::Worker* worker : all) worker->drain(kDrainTimeoutMs);

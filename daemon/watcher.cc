@@ -80,6 +80,7 @@ bool Watcher::all_make_progress(uint64_t now_ms) {
   std::string hung;
   for (size_t i = 0; i < progress_.size(); ++i) {
     const bool is_worker = i < watched_.workers.size();
+    if (!is_worker && acceptor_ends_.load(std::memory_order_relaxed)) continue;
     const uint64_t turns = is_worker ? watched_.workers[i]->turns() : watched_.acceptor.turns();
     Progress& progress = progress_[i];
     if (turns != progress.turns) {

@@ -40,6 +40,9 @@ class Watcher {
   [[nodiscard]] Status start();
   void stop();
 
+  // The acceptor ends: from now on it is not expected to make progress.
+  void acceptor_ends() { acceptor_ends_.store(true, std::memory_order_relaxed); }
+
   // As sentences; empty where all is well.
   [[nodiscard]] std::vector<std::string> problems() const;
   // One coverage event per target, with what steering counted and what was accepted.
@@ -62,6 +65,7 @@ class Watcher {
   std::string steering_problem_;
   std::string hung_;
   bool log_failing_ = false;
+  std::atomic<bool> acceptor_ends_{false};
   uint64_t self_findings_seen_ = 0;
   uint64_t unrecorded_seen_ = 0;
   uint64_t second_ms_ = 0;
