@@ -92,8 +92,9 @@ void Session::work() {
   size_t budget = kTurnBytes;
   for (;;) {
     size_t moved = 0;
+    // Both outputs first: what one of them lets go is what the other side's reading waited for, and no event comes for that.
+    if (!flush(Side::client) || !flush(Side::server)) return;
     for (const Side side : {Side::client, Side::server}) {
-      if (!flush(side)) return;
       if (!may_read(side)) continue;
       moved += read_some(side);
       if (close_reason_ != CloseReason::none) return;

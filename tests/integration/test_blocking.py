@@ -39,7 +39,7 @@ def client(guarded, postgres):
 
 
 def refused(messages):
-    found = [error for error in pgwire.errors(messages) if error["C"] == "42501" and "policy" in error["M"]]
+    found = [error for error in pgwire.errors(messages) if error["C"] == "42501" and error["M"].startswith("blocked")]
     return found[0] if found else None
 
 
