@@ -31,6 +31,14 @@ std::optional<SegmentRecord> header_of(const std::string& path) {
   return decode_segment(std::string_view(*body).substr(1));
 }
 
+// Whether an event that is passed over may carry a session's context and has to be parsed all the same. Our builder writes the
+// type first; what starts otherwise is parsed.
+bool may_carry_context(std::string_view payload) {
+  constexpr char kTypeTag = 0x08;
+  if (payload.size() < 2 || payload[0] != kTypeTag) return true;
+  return payload[1] == events::SESSION_STARTED || payload[1] == events::AUTHENTICATION;
+}
+
 int64_t plus_slack(int64_t ns) { return ns > INT64_MAX - kClockSlackNs ? INT64_MAX : ns + kClockSlackNs; }
 
 }  // namespace
@@ -146,6 +154,7 @@ void EventStream::State::load_text(EventRecord& record) const {
 
 Result<EventStream::State::Outcome> EventStream::State::take_event(uint64_t at, std::string_view payload,
                                                                    const std::function<bool(std::string_view)>& line) {
+  if (at < next_index && !may_carry_context(payload)) return Outcome::go_on;
   event.Clear();
   if (!event.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
     return fail(path(name) + ": record " + std::to_string(at) + " is no event that this version can read");

@@ -1,11 +1,10 @@
 #include "daemon/audit/event_record.h"
 
-#include <time.h>
-
 #include <array>
 #include <cstdio>
 
 #include "daemon/audit/log_format.h"
+#include "daemon/base/rfc3339.h"
 #include "daemon/events/event_builder.h"
 
 namespace sluice::audit {
@@ -218,23 +217,6 @@ void append_json_string(std::string_view text, std::string& out) {
   out.push_back('"');
 }
 
-std::string format_time(int64_t ns) {
-  constexpr int64_t kNsPerSecond = 1'000'000'000;
-  int64_t seconds = ns / kNsPerSecond;
-  int64_t rest = ns % kNsPerSecond;
-  if (rest < 0) {
-    rest += kNsPerSecond;
-    --seconds;
-  }
-  const time_t time = seconds;
-  std::tm parts{};
-  ::gmtime_r(&time, &parts);
-  char text[64];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%09lldZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<long long>(rest));
-  return text;
-}
-
 std::string session_id(const events::Event& event, const events::Event* context) {
   if (!event.session_name().empty()) return event.session_name();
   if (context != nullptr && !context->session_name().empty()) return context->session_name();
@@ -249,7 +231,7 @@ void append_json(const EventRecord& record, std::string& out) {
   const events::Event& context = record.context != nullptr ? *record.context : kNothing;
   Object object(out);
   object.number("index", record.index);
-  object.text("time", format_time(event.time()));
+  object.text("time", format_rfc3339(event.time()));
   object.text("type", type_word(event));
   event.session() != 0 ? object.text("session", session_id(event, record.context)) : object.null("session");
   // Of a session the resource is its target; of the daemon it is what the event names.

@@ -27,8 +27,6 @@ void append_json(const EventRecord& record, std::string& out);
 // A JSON string with its quotes. What is not UTF-8 becomes U+FFFD; control characters of every kind are escaped, so that
 // a terminal never sees them.
 void append_json_string(std::string_view text, std::string& out);
-// RFC 3339, UTC, nanoseconds: 2026-01-31T23:59:59.000000001Z.
-[[nodiscard]] std::string format_time(int64_t ns);
 // The 16 hex digits of a session, or its own name where it has another form.
 [[nodiscard]] std::string session_id(const events::Event& event, const events::Event* context);
 

@@ -222,8 +222,9 @@ Status LogWriter::commit() {
   for (; own_appended_ > 0; --own_appended_) own_events_.pop_front();
   publish_status();
   for (Producer* producer : rings_) {
-    producer->ring->mark_durable(producer->appended);
+    // Released first: who is woken by durability finds the slots free.
     producer->ring->release(producer->appended);
+    producer->ring->mark_durable(producer->appended);
   }
   return {};
 }

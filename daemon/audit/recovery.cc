@@ -2,7 +2,8 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include "daemon/audit/segment_scan.h"
@@ -68,19 +69,29 @@ Result<std::string> trim_sealed(FileSystem& file_system, const RecoveryInput& in
 
 // Scans all segments: the newest kStartCheckBytesMax completely, the last one in any case.
 Result<std::vector<SegmentScan>> scan_all(const RecoveryInput& input, const std::vector<std::string>& names) {
-  std::vector<SegmentScan> scans;
   uint64_t bytes = 0;
-  for (size_t i = names.size(); i-- > 0;) {
-    auto scan = bytes < kStartCheckBytesMax || i + 1 == names.size() ? scan_segment(input.directory, names[i], {})
-                                                                     : scan_sealed_quickly(input.directory, names[i]);
+  size_t complete_from = names.size();
+  while (complete_from > 0 && (bytes < kStartCheckBytesMax || complete_from == names.size())) {
+    std::error_code error;
+    bytes += std::filesystem::file_size(input.directory + "/" + names[--complete_from], error);
+    if (error) return fail_errno("stat " + names[complete_from], error.value());
+  }
+  std::vector<SegmentScan> scans;
+  for (size_t i = 0; i < complete_from; ++i) {
+    auto scan = scan_sealed_quickly(input.directory, names[i]);
     // An abandoned segment has no seal to go by.
-    if (scan && scan->quick && !scan->fault.empty()) scan = scan_segment(input.directory, names[i], {});
+    if (scan && !scan->fault.empty()) scan = scan_segment(input.directory, names[i], {});
     if (!scan) return tl::unexpected(scan.error());
-    if (!scan->fault.empty()) return tampered(*scan, scan->fault);
-    bytes += scan->file_bytes;
     scans.push_back(std::move(*scan));
   }
-  std::reverse(scans.begin(), scans.end());
+  const std::vector<std::string> rest(names.begin() + static_cast<std::ptrdiff_t>(complete_from), names.end());
+  for (auto& scan : scan_segments(input.directory, rest, {}, {})) {
+    if (!scan) return tl::unexpected(scan.error());
+    scans.push_back(std::move(*scan));
+  }
+  for (const SegmentScan& scan : scans) {
+    if (!scan.fault.empty()) return tampered(scan, scan.fault);
+  }
   return scans;
 }
 

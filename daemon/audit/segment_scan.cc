@@ -4,15 +4,18 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include "daemon/audit/segment_reader.h"
 
 namespace sluice::audit {
 namespace {
 
+constexpr size_t kScanThreadsMax = 16;
 // Most bytes checksummed while looking for records behind a damage. Crafted bytes could make that quadratic; beyond the limit
 // the answer is "damaged", the safe one.
 constexpr uint64_t kSearchBytesMax = uint64_t{4} << 30;
@@ -232,6 +235,24 @@ Result<SegmentScan> scan_sealed_quickly(const std::string& directory, const std:
     found_fault(scan, "the seal belongs to another place");
   }
   return scan;
+}
+
+std::vector<Result<SegmentScan>> scan_segments(const std::string& directory, const std::vector<std::string>& names,
+                                               const ScanOptions& options, const ScanOptions& last) {
+  std::vector<Result<SegmentScan>> scans(names.size(), fail("not scanned"));
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next.fetch_add(1); i < names.size(); i = next.fetch_add(1)) {
+      scans[i] = scan_segment(directory, names[i], i + 1 < names.size() ? options : last);
+    }
+  };
+  std::vector<std::thread> threads;
+  const size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const size_t count = std::min({names.size(), kScanThreadsMax, cores});
+  for (size_t i = 1; i < count; ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  return scans;
 }
 
 std::string check_chain(const SegmentScan* previous, const SegmentScan& next) {

@@ -49,6 +49,9 @@ struct ScanOptions {
 [[nodiscard]] Result<SegmentScan> scan_segment(const std::string& directory, const std::string& name, const ScanOptions& options);
 // The same for a sealed segment by its first and last record alone: nothing in between is read.
 [[nodiscard]] Result<SegmentScan> scan_sealed_quickly(const std::string& directory, const std::string& name);
+// scan_segment() for many, on as many threads as the machine has cores (bounded). `last` is for the last one.
+[[nodiscard]] std::vector<Result<SegmentScan>> scan_segments(const std::string& directory, const std::vector<std::string>& names,
+                                                             const ScanOptions& options, const ScanOptions& last);
 // Whether `next` continues `previous` (null: it must be the first one that is there). Returns what is wrong, empty if nothing.
 [[nodiscard]] std::string check_chain(const SegmentScan* previous, const SegmentScan& next);
 

@@ -4,11 +4,8 @@
 #include <openssl/evp.h>
 #include <sys/file.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <charconv>
-#include <thread>
 #include <vector>
 
 #include "daemon/audit/segment_scan.h"
@@ -18,7 +15,6 @@ namespace sluice::audit {
 namespace {
 
 constexpr std::string_view kOrigin = "sluice.log/";
-constexpr size_t kThreadsMax = 16;
 
 // Whether a daemon holds the directory's lock, which it does as long as it writes.
 Result<bool> being_written(const std::string& directory) {
@@ -27,25 +23,6 @@ Result<bool> being_written(const std::string& directory) {
   if (::flock(fd.get(), LOCK_SH | LOCK_NB) == 0) return false;
   if (errno == EWOULDBLOCK) return true;
   return fail_errno("lock " + directory, errno);
-}
-
-std::vector<Result<SegmentScan>> scan_in_parallel(const std::string& directory, const std::vector<std::string>& names,
-                                                  const ScanOptions& options, bool live) {
-  std::vector<Result<SegmentScan>> scans(names.size(), fail("not scanned"));
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next.fetch_add(1); i < names.size(); i = next.fetch_add(1)) {
-      ScanOptions mine = options;
-      mine.look_behind_damage = !live || i + 1 < names.size();
-      scans[i] = scan_segment(directory, names[i], mine);
-    }
-  };
-  std::vector<std::thread> threads;
-  const size_t count = std::min({names.size(), kThreadsMax, static_cast<size_t>(std::max(1u, std::thread::hardware_concurrency()))});
-  for (size_t i = 1; i < count; ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
-  return scans;
 }
 
 class Verifier {
@@ -64,7 +41,9 @@ class Verifier {
     }
     ScanOptions options;
     if (head_.has_value()) options.head_size = head_->size;
-    auto scans = scan_in_parallel(directory_, listing->segments, options, live_);
+    ScanOptions last = options;
+    last.look_behind_damage = !live_;
+    auto scans = scan_segments(directory_, listing->segments, options, last);
     for (size_t i = 0; i < scans.size(); ++i) {
       if (!scans[i]) return cannot(scans[i].error().message);
       if (!take(i > 0 ? &*scans[i - 1] : nullptr, *scans[i], i + 1 == scans.size())) return report_;
@@ -105,7 +84,8 @@ class Verifier {
     }
     if (previous == nullptr || report_.first_time_ns == 0) report_.first_time_ns = scan.first_time_ns;
     if (scan.events > 0) report_.last_time_ns = scan.last_time_ns;
-    report_.events += scan.frontier.size() - scan.header->first_index;
+    report_.events += scan.events;
+    report_.records += scan.frontier.size() - scan.header->first_index;
     ++report_.segments;
     report_.bytes += scan.end;
     if (scan.root_at_head.has_value()) root_at_head_ = scan.root_at_head;

@@ -30,7 +30,8 @@ struct LogHead {
 struct VerifyReport {
   Verdict verdict = Verdict::cannot_verify;
   std::string reason;          // one sentence
-  uint64_t events = 0;         // leaves covered: events, texts, and what describes segments
+  uint64_t events = 0;         // events covered
+  uint64_t records = 0;        // leaves covered: events, texts, and what describes segments
   uint64_t first_bad_index = 0;// where verdict is tampered
   std::string bad_file;
   uint64_t segments = 0;

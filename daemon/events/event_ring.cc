@@ -54,11 +54,9 @@ struct EventRing::Impl {
   alignas(64) std::atomic<bool> writer_sleeping{false};
 
   void wake_writer() {
-    // Pairs with set_writer_sleeping(): either the writer sees what was published when it looks once more, or we see it asleep.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (writer_sleeping.load(std::memory_order_relaxed) && writer_sleeping.exchange(false, std::memory_order_relaxed)) {
-      signal(writer_fd);
-    }
+    // Pairs with set_writer_sleeping(). Both exchange, so one comes after the other: either we see the writer asleep, or it sees
+    // what was published before when it looks once more.
+    if (writer_sleeping.exchange(false, std::memory_order_acq_rel)) signal(writer_fd);
   }
 };
 
@@ -109,10 +107,11 @@ void EventRing::request_durable(uint64_t sequence) {
   if (ring.requested.load(std::memory_order_relaxed) >= sequence && ring.durable.load(std::memory_order_acquire) < sequence) {
     return;  // already asked for
   }
-  ring.requested.store(std::max(sequence, ring.requested.load(std::memory_order_relaxed)), std::memory_order_relaxed);
+  ring.requested.store(std::max(sequence, ring.requested.load(std::memory_order_relaxed)), std::memory_order_seq_cst);
   ring.wake_writer();
-  // Pairs with mark_durable(): if it did not see the request, we see what it marked, and tell ourselves.
-  if (ring.durable.load(std::memory_order_acquire) >= sequence) signal(ring.durable_fd);
+  // Pairs with mark_durable() (store, then load, all sequentially consistent): if it did not see the request, we see what it
+  // marked, and tell ourselves.
+  if (ring.durable.load(std::memory_order_seq_cst) >= sequence) signal(ring.durable_fd);
 }
 
 uint64_t EventRing::published() const { return impl_->published.load(std::memory_order_acquire); }
@@ -158,11 +157,10 @@ void EventRing::mark_durable(uint64_t sequence) {
   Impl& ring = *impl_;
   const uint64_t before = ring.durable.load(std::memory_order_relaxed);
   if (sequence <= before) return;
-  ring.durable.store(sequence, std::memory_order_release);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  ring.durable.store(sequence, std::memory_order_seq_cst);
   // Somebody was waiting for something that was not durable before. Signalled also where only a part of it is durable now:
   // the producer may have sessions that wait for an earlier one.
-  if (ring.requested.load(std::memory_order_relaxed) > before) signal(ring.durable_fd);
+  if (ring.requested.load(std::memory_order_seq_cst) > before) signal(ring.durable_fd);
 }
 
 void EventRing::set_state(LogState state) {
@@ -173,8 +171,7 @@ uint64_t EventRing::durable_requested() const { return impl_->requested.load(std
 void EventRing::set_writer_fd(int fd) { impl_->writer_fd = fd; }
 
 void EventRing::set_writer_sleeping(bool sleeping) {
-  impl_->writer_sleeping.store(sleeping, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  impl_->writer_sleeping.exchange(sleeping, std::memory_order_acq_rel);
 }
 
 }  // namespace sluice::events

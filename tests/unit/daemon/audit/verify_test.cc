@@ -73,6 +73,8 @@ TEST_F(VerifyTest, AnIntactLogIsIntactForBoth) {
   EXPECT_EQ(report.first_time_ns, 1'700'000'000'000'000'001);
   EXPECT_EQ(report.last_time_ns, 1'700'000'000'000'000'000 + 3 * (2 + 2 * 40));
   EXPECT_EQ(report.root_hash.size(), 64u);
+  EXPECT_EQ(report.events, 3u * (2 + 2 * 40));
+  EXPECT_GT(report.records, report.events);
   EXPECT_EQ(independent_verdicts(scratch_, {log_}), std::vector<int>{0});
 }
 
@@ -243,8 +245,8 @@ TEST_F(VerifyTest, AKeptHeadShowsWhatTheLogAloneCannot) {
   const std::string rolled_back = copy(0);
   write(64 * 1024, 1, 3);  // the log grows after a restart
   const VerifyReport now = verify(log_);
-  const LogHead old_head{old.log_id, old.events, root_bytes(old.root_hash)};
-  const LogHead new_head{now.log_id, now.events, root_bytes(now.root_hash)};
+  const LogHead old_head{old.log_id, old.records, root_bytes(old.root_hash)};
+  const LogHead new_head{now.log_id, now.records, root_bytes(now.root_hash)};
   EXPECT_EQ(verify(log_, old_head).verdict, Verdict::intact) << verify(log_, old_head).reason;
   EXPECT_EQ(verify(log_, new_head).verdict, Verdict::intact);
   // Rolled back to the earlier clean stop: in order by itself, but not against the head.
