@@ -19,7 +19,8 @@ bool is_operator(char c) { return std::string_view("~!@#^&|`?+-*/%<>=").find(c) 
 
 constexpr size_t kOperatorBytesMax = 63;  // NAMEDATALEN - 1
 
-enum class Backslash : bool { plain, escapes };
+// How a literal is read: 'plain', E'escapes', or B'bits', in which a doubled quote is an end and a beginning.
+enum class Literal : uint8_t { plain, escapes, bits };
 
 class Scanner {
  public:
@@ -98,7 +99,7 @@ class Scanner {
   void token() {
     const char c = text_[at_];
     switch (c) {
-      case '\'': return quoted(conforming_ == Conforming::yes ? Backslash::plain : Backslash::escapes);
+      case '\'': return quoted(conforming_ == Conforming::yes ? Literal::plain : Literal::escapes);
       case '"': return quoted_identifier();
       case '$': return dollar();
       case '(':
@@ -138,21 +139,21 @@ class Scanner {
     const char next = peek(1);
     if (c == 'e' && next == '\'') {
       ++at_;
-      return quoted(Backslash::escapes);
+      return quoted(Literal::escapes);
     }
     if (c == 'u' && next == '&' && (peek(2) == '\'' || peek(2) == '"')) {
       at_ += 2;
       // U&'…' is refused by the server when standard_conforming_strings is off; either reading ends in an error there.
-      return text_[at_] == '"' ? quoted_identifier() : quoted(Backslash::plain);
+      return text_[at_] == '"' ? quoted_identifier() : quoted(Literal::plain);
     }
     if ((c == 'b' || c == 'x') && next == '\'') {
       ++at_;
-      return quoted(Backslash::plain);
+      return quoted(Literal::bits);
     }
     if (c == 'n' && next == '\'') {  // NCHAR, then an ordinary string
       ++at_;
       ++out_.tokens;
-      return quoted(conforming_ == Conforming::yes ? Backslash::plain : Backslash::escapes);
+      return quoted(conforming_ == Conforming::yes ? Literal::plain : Literal::escapes);
     }
     const size_t begin = at_;
     while (at_ < text_.size() && in_identifier(text_[at_])) ++at_;
@@ -179,7 +180,7 @@ class Scanner {
   }
 
   // At the opening quote. Adjacent literals that a newline separates are one literal, read in the first one's mode.
-  void quoted(Backslash backslash) {
+  void quoted(Literal literal) {
     for (;;) {
       ++at_;
       for (;; ++at_) {
@@ -187,10 +188,10 @@ class Scanner {
           out_.unterminated = true;
           return;
         }
-        if (backslash == Backslash::escapes && text_[at_] == '\\') {
+        if (literal == Literal::escapes && text_[at_] == '\\') {
           ++at_;  // whatever it is, it does not end the literal
         } else if (text_[at_] == '\'') {
-          if (peek(1) != '\'') break;
+          if (peek(1) != '\'' || literal == Literal::bits) break;
           ++at_;
         }
       }

@@ -154,7 +154,6 @@ void Walker::function_named(const Message& node, uint32_t field_number) {
   if (!schema.empty()) full.append(schema).push_back('.');
   full.append(name);
   add_function(full);
-  if (node.type() == Type::RangeTableSample && schema.empty() && name == "system") return;  // not in pg_proc's list twice
   switch (reach_of(schema, name)) {
     case Reach::none: return;
     case Reach::settings: out_.may_change_settings = true; return;

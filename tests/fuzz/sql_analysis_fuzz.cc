@@ -11,6 +11,7 @@
 
 #include "parsers/sql/analysis.h"
 #include "parsers/sql/encoding.h"
+#include "parsers/sql/grammar.h"
 #include "parsers/sql/prescan.h"
 
 namespace {
@@ -24,10 +25,11 @@ void require(bool invariant) {
   if (!invariant) std::abort();
 }
 
-void check_scan(const std::string& text) {
+void check_scan(const std::string& text, sluice::sql::Conforming conforming) {
   using namespace sluice::sql;
+  const Parsed sets_the_library("", conforming);  // its scanner and fingerprint read the same setting
   std::string bare;
-  const Prescan scan = prescan(text, Conforming::yes, {kLimits.tokens_max, kLimits.nesting_max}, bare);
+  const Prescan scan = prescan(text, conforming, {kLimits.tokens_max, kLimits.nesting_max}, bare);
   if (scan.too_many_tokens || scan.too_deep || scan.unterminated || scan.overlong_operator) return;
   if (!scan.has_comments) bare = text;
   const PgQueryScanResult result = pg_query_scan(bare.c_str());
@@ -83,6 +85,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const Kind kind : analysis.kinds) require(kind != Kind::unknown || !analysis.kinds_complete);
   Utf8Text utf8;
   to_utf8(text, settings.client_encoding, utf8);
-  if (utf8.ok && utf8.text.size() <= kLimits.text_bytes_max) check_scan(std::string(utf8.text));
+  if (utf8.ok && utf8.text.size() <= kLimits.text_bytes_max) {
+    check_scan(std::string(utf8.text), settings.standard_conforming_strings ? Conforming::yes : Conforming::no);
+  }
   return 0;
 }

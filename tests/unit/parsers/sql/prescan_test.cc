@@ -31,6 +31,8 @@ TEST(Prescan, CountsTokens) {
   EXPECT_EQ(tokens("'a' 'b'"), 2u);
   EXPECT_EQ(tokens("'\\'", Conforming::yes), 1u);
   EXPECT_EQ(tokens("'\\'' x", Conforming::no), 2u);
+  EXPECT_EQ(tokens("B'''a'"), 2u);  // no doubled quotes in these: B'' and 'a'
+  EXPECT_EQ(tokens("X'''\\'' x", Conforming::no), 3u);
   EXPECT_EQ(tokens("E'a'\n'\\'' x"), 2u);  // still an E string
 }
 
