@@ -71,10 +71,10 @@ static __always_inline void note_identity(struct sluice_note* note) {
 }
 
 // Whether a note could be stored right now. sock_ops cannot refuse a connection, so a full map must be noticed here.
-static __always_inline int notes_have_room(__u64 socket_cookie, const struct sluice_note* note) {
+static __always_inline int notes_have_room(const struct sluice_note* note) {
   struct sluice_note_key probe = {.netns_cookie = 0};  // no namespace has this cookie
-  probe.local[0] = (__u32)socket_cookie;
-  probe.local[1] = socket_cookie >> 32;
+  probe.local[0] = (__u32)note->socket_cookie;
+  probe.local[1] = note->socket_cookie >> 32;
   if (bpf_map_update_elem(&sluice_notes, &probe, note, BPF_ANY)) return 0;
   bpf_map_delete_elem(&sluice_notes, &probe);
   return 1;
@@ -112,32 +112,74 @@ struct steering {
   __u32 scope; /* of a link-local destination; 0: not known */
 };
 
-// Decides on a connect to `endpoint`. On SLUICE_REDIRECT *port is the listener's and *connection the socket's state.
+// Everything that is true about this connect, for sluice_decide(). *port gets the listener's, 0 where there is none.
+static __always_inline void gather_facts(struct bpf_sock_addr* ctx, const struct steering* wish,
+                                         const struct sluice_endpoint* endpoint, const struct sluice_settings* settings,
+                                         __u64 netns_cookie, struct sluice_facts* facts, __u16* port) {
+  *port = listener_port(netns_cookie, wish->family);
+  facts->exempt = is_exempt(netns_cookie, bpf_get_socket_cookie(ctx), settings);
+  facts->refused_elsewhere = has_set_retval && bpf_get_retval() < 0;
+  facts->listener = *port != 0;
+  facts->heartbeat_fresh = sluice_heartbeat_fresh(settings->heartbeat_ns, bpf_ktime_get_ns());
+  facts->own_netns = netns_cookie == settings->daemon_netns;
+  facts->when_down = endpoint->when_down;
+  facts->scope_missing =
+      wish->destination.family == SLUICE_IPV6 && sluice_is_link_local6(wish->destination.address) && wish->scope == 0;
+}
+
+static __always_inline void fill_note(struct bpf_sock_addr* ctx, const struct steering* wish,
+                                      const struct sluice_endpoint* endpoint, __u64 netns_cookie, __u32 bound_device,
+                                      struct sluice_note* note) {
+  __builtin_memset(note, 0, sizeof(*note));
+  note_identity(note);
+  note->generation = endpoint->generation;
+  note->target = endpoint->target;
+  note->netns_cookie = netns_cookie;
+  note->socket_cookie = bpf_get_socket_cookie(ctx);
+  note->connect_ktime_ns = bpf_ktime_get_ns();
+  note->bound_device = bound_device;
+  note->original_scope = wish->scope;
+  note->original_family = wish->destination.family;
+  note->original_port = bpf_ntohs(wish->destination.port_be);
+  __builtin_memcpy(note->original, wish->destination.address, sizeof(note->original));
+}
+
+// What the socket shows from now on, and where it really goes.
+static __always_inline void fill_names(struct sluice_connection* state, const struct steering* wish,
+                                       const struct sluice_endpoint* endpoint, __u16 port) {
+  state->slot = endpoint->slot;
+  state->source_bound = wish->source_bound;
+  state->source_known = endpoint->source_known;
+  __builtin_memcpy(state->source, endpoint->source, sizeof(state->source));
+  __builtin_memset(&state->key, 0, sizeof(state->key));
+  state->key.netns_cookie = state->note.netns_cookie;
+  state->key.remote_port = port;
+  if (wish->family == SLUICE_IPV4) {
+    state->key.remote[2] = SLUICE_BE32(0xffffu);
+    state->key.remote[3] = sluice_redirect_address_be(state->note.socket_cookie);
+  } else {
+    state->key.remote[3] = SLUICE_BE32(1u);
+  }
+  state->phase = SLUICE_STEERED;
+}
+
+// Decides on a connect to `endpoint`. Where it is redirected *connection is the socket's state, with the new
+// destination.
 static __always_inline int steer(struct bpf_sock_addr* ctx, struct bpf_sock* sk, const struct steering* wish,
-                                 const struct sluice_endpoint* endpoint, __u16* port,
-                                 struct sluice_connection** connection) {
+                                 const struct sluice_endpoint* endpoint, struct sluice_connection** connection) {
   __u32 zero = 0;
   __u32 slot = endpoint->slot;
   const struct sluice_settings* settings = bpf_map_lookup_elem(&sluice_settings, &zero);
   if (!settings) return STOP;  // an array element is always there
   __u64 netns_cookie = bpf_get_netns_cookie(ctx);
-  int own_netns = netns_cookie == settings->daemon_netns;
-  if (endpoint->scope == SLUICE_OWN_NETNS && !own_netns) return LET_THROUGH;  // an alias means another host there
+  if (endpoint->scope == SLUICE_OWN_NETNS && netns_cookie != settings->daemon_netns) {
+    return LET_THROUGH;  // an alias of this host's means another host there
+  }
 
   SLUICE_COUNT(slot, connects, 1);
-  __u64 socket_cookie = bpf_get_socket_cookie(ctx);
-  __u64 now = bpf_ktime_get_ns();
-  *port = listener_port(netns_cookie, wish->family);
-  struct sluice_facts facts = {
-      .exempt = is_exempt(netns_cookie, socket_cookie, settings),
-      .refused_elsewhere = has_set_retval && bpf_get_retval() < 0,
-      .listener = *port != 0,
-      .heartbeat_fresh = sluice_heartbeat_fresh(settings->heartbeat_ns, now),
-      .own_netns = own_netns,
-      .when_down = endpoint->when_down,
-      .scope_missing = wish->destination.family == SLUICE_IPV6 && sluice_is_link_local6(wish->destination.address) &&
-                       wish->scope == 0,
-  };
+  struct sluice_facts facts = {};
+  __u16 port = 0;
+  gather_facts(ctx, wish, endpoint, settings, netns_cookie, &facts, &port);
   __u32 refusal = SLUICE_REFUSED_DOWN;
   switch (sluice_decide(&facts, &refusal)) {
     case SLUICE_EXEMPT:
@@ -152,39 +194,13 @@ static __always_inline int steer(struct bpf_sock_addr* ctx, struct bpf_sock* sk,
       break;
   }
 
-  __u32 bound_device = sk->bound_dev_if;
   struct sluice_connection* state = bpf_sk_storage_get(&sluice_connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
   if (!state) return refuse(slot, SLUICE_REFUSED_NO_STORAGE);
+  __u32 bound_device = sk->bound_dev_if;
+  fill_note(ctx, wish, endpoint, netns_cookie, bound_device, &state->note);
+  if (!notes_have_room(&state->note)) return refuse(slot, SLUICE_REFUSED_NOTES_FULL);
   if (!clear_bound_device(ctx, bound_device)) return refuse(slot, SLUICE_REFUSED_BOUND_DEVICE);
-  struct sluice_note* note = &state->note;
-  __builtin_memset(note, 0, sizeof(*note));
-  note_identity(note);
-  note->generation = endpoint->generation;
-  note->target = endpoint->target;
-  note->netns_cookie = netns_cookie;
-  note->socket_cookie = socket_cookie;
-  note->connect_ktime_ns = now;
-  note->bound_device = bound_device;
-  note->original_scope = wish->scope;
-  note->original_family = wish->destination.family;
-  note->original_port = bpf_ntohs(wish->destination.port_be);
-  __builtin_memcpy(note->original, wish->destination.address, sizeof(note->original));
-  if (!notes_have_room(socket_cookie, note)) return refuse(slot, SLUICE_REFUSED_NOTES_FULL);
-
-  state->slot = slot;
-  state->source_bound = wish->source_bound;
-  state->source_known = endpoint->source_known;
-  __builtin_memcpy(state->source, endpoint->source, sizeof(state->source));
-  __builtin_memset(&state->key, 0, sizeof(state->key));
-  state->key.netns_cookie = netns_cookie;
-  state->key.remote_port = *port;
-  if (wish->family == SLUICE_IPV4) {
-    state->key.remote[2] = SLUICE_BE32(0xffffu);
-    state->key.remote[3] = sluice_redirect_address_be(socket_cookie);
-  } else {
-    state->key.remote[3] = SLUICE_BE32(1u);
-  }
-  state->phase = SLUICE_STEERED;
+  fill_names(state, wish, endpoint, port);
   SLUICE_COUNT(slot, redirected, 1);
   *connection = state;
   return LET_THROUGH;
@@ -208,12 +224,11 @@ int sluice_connect4(struct bpf_sock_addr* ctx) {
   sluice_normalise4(ctx->user_ip4, source, (__u16)ctx->user_port, &wish.destination);
   const struct sluice_endpoint* endpoint = find_endpoint(&wish.destination);
   if (!endpoint) return LET_THROUGH;
-  __u16 port = 0;
   struct sluice_connection* connection = NULL;
-  int outcome = steer(ctx, sk, &wish, endpoint, &port, &connection);
+  int outcome = steer(ctx, sk, &wish, endpoint, &connection);
   if (connection) {
     ctx->user_ip4 = connection->key.remote[3];
-    ctx->user_port = bpf_htons(port);
+    ctx->user_port = bpf_htons(connection->key.remote_port);
   }
   return outcome;
 }
@@ -246,15 +261,14 @@ int sluice_connect6(struct bpf_sock_addr* ctx) {
     if (wish.scope == 0) wish.scope = sk->bound_dev_if;
   }
 
-  __u16 port = 0;
   struct sluice_connection* connection = NULL;
-  int outcome = steer(ctx, sk, &wish, endpoint, &port, &connection);
+  int outcome = steer(ctx, sk, &wish, endpoint, &connection);
   if (connection) {
     ctx->user_ip6[0] = 0;
     ctx->user_ip6[1] = 0;
     ctx->user_ip6[2] = connection->key.remote[2];
     ctx->user_ip6[3] = connection->key.remote[3];
-    ctx->user_port = bpf_htons(port);
+    ctx->user_port = bpf_htons(connection->key.remote_port);
   }
   return outcome;
 }

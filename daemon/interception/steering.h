@@ -50,9 +50,8 @@ struct ConnectNote {
   uint64_t exe_inode = 0;
   uint64_t exe_device = 0;         // as stat(2) shows it
   sockaddr_storage original = {};  // where the client wanted to go
-  uint32_t bound_device =
-      0;  // interface index that the client's SO_BINDTODEVICE named; the upstream socket needs it too
-  uint64_t connect_ktime_ns = 0;  // CLOCK_MONOTONIC
+  uint32_t bound_device = 0;       // interface index of the client's SO_BINDTODEVICE: the upstream socket needs it too
+  uint64_t connect_ktime_ns = 0;   // CLOCK_MONOTONIC
 };
 
 struct TargetCounters {

@@ -262,6 +262,18 @@ TEST_F(LifecycleTest, a_guard_enforces_without_a_daemon_and_is_taken_over) {
   EXPECT_STREQ(connect_inside("127.0.0.1", direct.port()).reply, "sluice");
 }
 
+TEST_F(LifecycleTest, without_a_cgroup_it_attaches_at_the_root) {
+  options_.cgroup_path.clear();
+  go_live({target("db", {endpoint("198.51.100.7", 5432)})});  // an address for documentation: nobody else is disturbed
+  EXPECT_EQ(attached_in_all(), 0u) << "the private cgroup itself has none";
+  ConnectOptions options;
+  options.to = "198.51.100.7";
+  options.port = 5432;
+  EXPECT_STREQ(attempt(options).reply, "sluice") << "from the root cgroup";
+  EXPECT_STREQ(connect_inside(options).reply, "sluice") << "and from one below";
+  EXPECT_EQ(steering_->self_check(), "");
+}
+
 TEST_F(LifecycleTest, wrong_targets_change_nothing) {
   go_live({target("db", {endpoint("198.51.100.7", 5432)})});
   uint64_t generation = steering_->target_generation();

@@ -1,5 +1,9 @@
 // Every way to write a protected destination reaches the daemon, with a note, and the socket shows what its owner
 // wanted.
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+
 #include "tests/bpf/harness.h"
 
 namespace sluice::interception::test {
@@ -184,6 +188,21 @@ TEST_F(RedirectTest, a_socket_bound_to_a_device_is_freed_from_it) {
   expect_steered(options);
 }
 
+TEST_F(RedirectTest, a_link_local_destination_keeps_its_scope_or_is_refused) {
+  unsigned index = if_nametoindex("eth0");
+  if (index == 0) GTEST_SKIP() << "skipped: no eth0 on this host";
+  go_live({target("db", {endpoint("fe80::1234:5678", 5432)})});
+  ConnectOptions options;
+  options.to = "fe80::1234:5678%" + std::to_string(index);
+  options.port = 5432;
+  ConnectNote note = expect_steered(options);
+  EXPECT_EQ(reinterpret_cast<sockaddr_in6&>(note.original).sin6_scope_id, index);
+  options.to = "fe80::1234:5678";
+  EXPECT_EQ(connect_inside(options).error, ECONNREFUSED);
+  EXPECT_EQ(steering_->counters()[0].refused_other, 1u);
+  expect_adds_up();
+}
+
 TEST_F(RedirectTest, tcp_fast_open_is_caught) {
   go_live({target("db", {endpoint("198.51.100.7", 5432)})});
   ConnectOptions options;
@@ -267,6 +286,40 @@ TEST_F(RedirectTest, a_socket_that_connects_again_carries_nothing_over) {
   EXPECT_STREQ(seen.reply, "direct");
   EXPECT_EQ(show(seen.peer), "127.0.0.1:" + std::to_string(direct.port()));
   EXPECT_EQ(show(seen.own).substr(0, 10), "127.0.0.1:");
+}
+
+TEST_F(RedirectTest, an_address_that_the_host_gets_later_becomes_an_alias) {
+  struct Seen {
+    Attempt before, after;
+    char wrong[64];
+  };
+  Seen seen = in_child<Seen>([&] {  // a host of its own: a new network namespace with a daemon in it
+    Seen out = {};
+    enter_cgroup();
+    if (unshare(CLONE_NEWNET) != 0) return fail_at(out.before, "unshare"), out;
+    UniqueFd control(socket(AF_INET, SOCK_DGRAM, 0));
+    ifreq lo = {};
+    std::strcpy(lo.ifr_name, "lo");
+    lo.ifr_flags = IFF_UP | IFF_RUNNING;
+    if (ioctl(control.get(), SIOCSIFFLAGS, &lo) != 0) return fail_at(out.before, "lo up"), out;
+    go_live({target("db", {endpoint("127.0.0.1", 5432)})});
+    ConnectOptions options;
+    options.to = "192.0.2.55";
+    options.port = 5432;
+    out.before = attempt(options);
+    sockaddr_storage address = address_of("192.0.2.55", 0);
+    ifreq added = {};
+    std::strcpy(added.ifr_name, "lo:1");
+    std::memcpy(&added.ifr_addr, &address, sizeof(added.ifr_addr));
+    if (ioctl(control.get(), SIOCSIFADDR, &added) != 0) return fail_at(out.after, "add address"), out;
+    std::strncpy(out.wrong, steering_->self_check().c_str(), sizeof(out.wrong) - 1);
+    out.after = attempt(options);
+    accepting_->halt();
+    return out;
+  });
+  EXPECT_EQ(seen.before.error, ENETUNREACH) << seen.before.step;
+  EXPECT_STREQ(seen.wrong, "");
+  EXPECT_STREQ(seen.after.reply, "sluice") << seen.after.step << ": " << std::strerror(seen.after.error);
 }
 
 TEST_F(RedirectTest, connections_spread_over_many_addresses) {
