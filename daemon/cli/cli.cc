@@ -22,6 +22,8 @@ struct Parsed {
   explicit Parsed(Context& c) : context(c) {}
   Context& context;
   std::string session_id;
+  bool past_sessions = false;
+  std::string past_since;
   EventsOptions events;
   std::string audit_directory;
   std::vector<std::string> demo_arguments;
@@ -86,15 +88,24 @@ void add_daemon_commands(CLI::App& app, Parsed& parsed) {
               "sluice reload", Output::human_or_json)
       ->callback([&] { parsed.action = [&] { return reload_command(context); }; });
 
-  CLI::App* sessions = add_command(app, parsed, "sessions", "Live sessions: list, show, kill",
+  CLI::App* sessions = add_command(app, parsed, "sessions", "Live and past sessions: list, show, kill",
                                    "sluice sessions kill 00f1e2d3c4b5a697", Output::human_or_json);
   sessions->require_subcommand(0, 1);
-  sessions->callback([&] {
-    if (!parsed.action) parsed.action = [&] { return sessions_list_command(context); };
+  const auto list = [&] {
+    return sessions_list_command(context, parsed.past_sessions ? SessionSet::past : SessionSet::live,
+                                 parsed.past_since);
+  };
+  sessions->callback([&parsed, list] {
+    if (!parsed.action) parsed.action = list;
   });
-  add_command(*sessions, parsed, "list", "Live sessions, oldest first", "sluice sessions list --json",
-              Output::human_or_json)
-      ->callback([&] { parsed.action = [&] { return sessions_list_command(context); }; });
+  CLI::App* listing =
+      add_command(*sessions, parsed, "list", "Live sessions, oldest first; with --past those that ended",
+                  "sluice sessions list --past --since 1h", Output::human_or_json);
+  CLI::Option* past = listing->add_flag("--past", parsed.past_sessions, "sessions that ended, from the log");
+  listing->add_option("--since", parsed.past_since, "those that ended from this time on")
+      ->type_name("TIME")
+      ->needs(past);
+  listing->callback([&parsed, list] { parsed.action = list; });
   CLI::App* show = add_command(*sessions, parsed, "show", "One session, live or past, with its events",
                                "sluice sessions show 00f1e2d3c4b5a697", Output::human_or_json);
   show->add_option("ID", parsed.session_id, "session id")->required();

@@ -27,7 +27,9 @@ namespace sluice::cli {
 [[nodiscard]] ExitStatus reload_command(const Context& context);
 
 // sessions_command.cc
-[[nodiscard]] ExitStatus sessions_list_command(const Context& context);
+enum class SessionSet { live, past };
+// `since`: past sessions that ended from then on; empty: all that are in the log.
+[[nodiscard]] ExitStatus sessions_list_command(const Context& context, SessionSet set, const std::string& since);
 [[nodiscard]] ExitStatus sessions_show_command(const Context& context, const std::string& id);
 [[nodiscard]] ExitStatus sessions_kill_command(const Context& context, const std::string& id);
 
@@ -40,6 +42,8 @@ struct EventsOptions {
   bool follow = false;
   std::string directory;  // read the files themselves; empty: ask the daemon
 };
+// What --since and --until take. An absent bound leaves `ns` alone; false after a complaint.
+[[nodiscard]] bool read_time_option(const char* option, const std::string& text, int64_t& ns);
 [[nodiscard]] ExitStatus events_command(const Context& context, const EventsOptions& options);
 
 // audit_command.cc

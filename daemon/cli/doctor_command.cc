@@ -1,6 +1,6 @@
 #include <pwd.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "daemon/cli/commands.h"
@@ -17,9 +17,6 @@ constexpr const char* kServiceUser = "sluice";
 // What the host has, beside what the kernel can.
 std::vector<Capability> host_rows(const Context& context) {
   std::vector<Capability> rows;
-  const bool root = ::geteuid() == 0;
-  rows.push_back({"root", root, root ? "running as root" : "running as uid " + std::to_string(::geteuid()),
-                  "eBPF programs cannot be loaded, and what the kernel can do cannot be tried", "sudo sluice doctor"});
   const bool user = ::getpwnam(kServiceUser) != nullptr;
   rows.push_back({"service user", user, user ? "user sluice exists" : "no user sluice",
                   "the daemon keeps the user it was started as",
@@ -49,6 +46,8 @@ ExitStatus doctor_command(const Context& context) {
   for (Capability& row : interception::probe_capabilities({})) rows.push_back(std::move(row));
 
   size_t missing = 0;
+  int width = 0;
+  for (const Capability& row : rows) width = std::max(width, static_cast<int>(row.name.size()));
   for (const Capability& row : rows) {
     if (!row.found) ++missing;
     if (context.json) {
@@ -56,11 +55,10 @@ ExitStatus doctor_command(const Context& context) {
       continue;
     }
     const std::string mark = row.found ? context.tint(Tone::good, "found  ") : context.tint(Tone::warning, "missing");
-    std::printf("%s  %-24s %s\n", mark.c_str(), printable(row.name).c_str(), printable(row.detail).c_str());
-    if (!row.found) {
-      std::printf("         %-24s means: %s\n", "", printable(row.meaning).c_str());
-      if (!row.remedy.empty()) std::printf("         %-24s to close it: %s\n", "", printable(row.remedy).c_str());
-    }
+    std::printf("%s  %-*s  %s\n", mark.c_str(), width, printable(row.name).c_str(), printable(row.detail).c_str());
+    if (row.found) continue;
+    std::printf("         %-*s  means: %s\n", width, "", printable(row.meaning).c_str());
+    if (!row.remedy.empty()) std::printf("         %-*s  to close it: %s\n", width, "", printable(row.remedy).c_str());
   }
   if (!context.json) std::printf("\n%zu found, %zu missing\n", rows.size() - missing, missing);
   return kSuccess;

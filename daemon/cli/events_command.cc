@@ -16,19 +16,6 @@ int64_t now_utc_ns() {
       .count();
 }
 
-// An absent bound leaves `ns` alone. False after a complaint.
-bool read_time(const char* option, const std::string& text, int64_t& ns) {
-  if (text.empty()) return true;
-  const std::optional<int64_t> time = parse_time_argument(text, now_utc_ns());
-  if (!time) {
-    complain(std::string(option) + " " + printable(text) +
-             ": not a time; write 2026-11-21T09:30:00Z, a date, `today`, or how long ago (15m, 1h, 7d)");
-    return false;
-  }
-  ns = *time;
-  return true;
-}
-
 std::string request_target(const audit::EventQuery& query, bool follow) {
   std::string target = "/v1/events?limit=" + std::to_string(query.limit);
   if (query.since_ns != INT64_MIN) target += "&since_ns=" + std::to_string(query.since_ns);
@@ -40,11 +27,24 @@ std::string request_target(const audit::EventQuery& query, bool follow) {
 
 }  // namespace
 
+bool read_time_option(const char* option, const std::string& text, int64_t& ns) {
+  if (text.empty()) return true;
+  const std::optional<int64_t> time = parse_time_argument(text, now_utc_ns());
+  if (!time) {
+    complain(std::string(option) + " " + printable(text) +
+             ": not a time; write 2026-11-21T09:30:00Z, a date, `today`, or how long ago (15m, 1h, 7d)");
+    return false;
+  }
+  ns = *time;
+  return true;
+}
+
 ExitStatus events_command(const Context& context, const EventsOptions& options) {
   audit::EventQuery query;
   query.filter = options.filter;
   query.limit = options.limit;
-  if (!read_time("--since", options.since, query.since_ns) || !read_time("--until", options.until, query.until_ns))
+  if (!read_time_option("--since", options.since, query.since_ns) ||
+      !read_time_option("--until", options.until, query.until_ns))
     return kUsage;
 
   const auto show = [&](std::string_view line) {

@@ -1,5 +1,9 @@
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <map>
+#include <vector>
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/event_line.h"
@@ -8,6 +12,9 @@
 
 namespace sluice::cli {
 namespace {
+
+constexpr size_t kSecondsWidth = 19;  // of an RFC 3339 time
+constexpr size_t kProcessWidth = 48;
 
 // A session id is 16 hexadecimal digits; anything else does not go into a path or a filter.
 bool is_session_id(const std::string& id) {
@@ -21,6 +28,10 @@ std::string text(const Json& object, const char* name) {
 // A member that is an object; an empty one where it is missing or null.
 Json object(const Json& of, const char* name) {
   return of.is_object() && of.contains(name) && of[name].is_object() ? of[name] : Json::object();
+}
+
+uint64_t number(const Json& of, const char* name) {
+  return of.is_object() && of.contains(name) && of[name].is_number_unsigned() ? of[name].get<uint64_t>() : 0;
 }
 
 void print_session(const Json& session) {
@@ -40,30 +51,80 @@ void print_session(const Json& session) {
                      text(claimed, "application"));
   line("origin", text(session, "origin"));
   line("destination", text(session, "destination"));
-  line("commands", std::to_string(session.value("commands", uint64_t{0})) + ", " +
-                       std::to_string(session.value("blocked", uint64_t{0})) + " blocked");
-  line("bytes", human_bytes(session.value("bytes", uint64_t{0})));
+  line("commands",
+       std::to_string(number(session, "commands")) + ", " + std::to_string(number(session, "blocked")) + " blocked");
+  line("bytes", human_bytes(number(session, "bytes")));
 }
 
-// The events of one session, oldest first.
-ExitStatus read_events(const Context& context, const std::string& id,
-                       const std::function<bool(std::string_view)>& line) {
+// The events that match, oldest first.
+ExitStatus read_events(const Context& context, const std::string& filter, int64_t since_ns,
+                       const std::function<void(Json&&)>& take) {
   const std::optional<std::string> socket = context.control_socket();
   if (!socket) return kUsage;
-  const auto reply =
-      control::ControlClient(*socket).stream("/v1/events?filter=" + control::percent_encode("session=" + id), line);
+  std::string target = "/v1/events?filter=" + control::percent_encode(filter);
+  if (since_ns != INT64_MIN) target += "&since_ns=" + std::to_string(since_ns);
+  const auto reply = control::ControlClient(*socket).stream(target, [&](std::string_view line) {
+    Json event = Json::parse(line, nullptr, false);
+    if (event.is_object()) take(std::move(event));
+    return true;
+  });
   if (!reply) return context.explain(reply.error(), *socket);
   if (reply->status != 200) return context.explain(*reply);
   return kSuccess;
 }
 
-}  // namespace
-
-ExitStatus sessions_list_command(const Context& context) {
+ExitStatus read_live(const Context& context, std::vector<Json>& sessions) {
   std::string reply;
   if (const ExitStatus status = context.call("GET", "/v1/sessions", reply); status != kSuccess) return status;
+  for (size_t start = 0; start < reply.size();) {
+    const size_t end = std::min(reply.find('\n', start), reply.size());
+    Json session =
+        Json::parse(reply.begin() + static_cast<long>(start), reply.begin() + static_cast<long>(end), nullptr, false);
+    if (session.is_object()) sessions.push_back(std::move(session));
+    start = end + 1;
+  }
+  return kSuccess;
+}
+
+// Sessions that ended, from the log: how each ended, and when it had started.
+ExitStatus read_past(const Context& context, const std::string& since, std::vector<Json>& sessions) {
+  int64_t since_ns = INT64_MIN;
+  if (!read_time_option("--since", since, since_ns)) return kUsage;
+  std::map<std::string, std::string> started;
+  const ExitStatus starts = read_events(context, "type=session_started", INT64_MIN,
+                                        [&](Json&& event) { started[text(event, "session")] = text(event, "time"); });
+  if (starts != kSuccess) return starts;
+  return read_events(context, "type=session_ended", since_ns, [&](Json&& event) {
+    const Json counters = object(event, "counters");
+    const auto start = started.find(text(event, "session"));
+    sessions.push_back({{"id", text(event, "session")},
+                        {"target", text(event, "target")},
+                        {"state", "ended"},
+                        {"started", start == started.end() ? Json(nullptr) : Json(start->second)},
+                        {"ended", text(event, "time")},
+                        {"reason", text(event, "detail")},
+                        {"identity", object(event, "identity")},
+                        {"origin", text(event, "origin")},
+                        {"destination", text(event, "destination")},
+                        {"commands", number(counters, "commands")},
+                        {"blocked", number(counters, "blocked")},
+                        {"bytes", number(counters, "bytes_to_client") + number(counters, "bytes_to_server")}});
+  });
+}
+
+}  // namespace
+
+ExitStatus sessions_list_command(const Context& context, SessionSet set, const std::string& since) {
+  std::vector<Json> sessions;
+  const ExitStatus read = set == SessionSet::live ? read_live(context, sessions) : read_past(context, since, sessions);
+  if (read != kSuccess) return read;
   if (context.json) {
-    std::fwrite(reply.data(), 1, reply.size(), stdout);
+    for (const Json& session : sessions) print_line(to_line(session));
+    return kSuccess;
+  }
+  if (sessions.empty()) {
+    std::printf(set == SessionSet::live ? "no live sessions; past ones: sluice sessions list --past\n"
+                                        : "no past sessions in the log\n");
     return kSuccess;
   }
   Table table({{"SESSION"},
@@ -74,24 +135,14 @@ ExitStatus sessions_list_command(const Context& context) {
                {"DB USER"},
                {"COMMANDS", Table::Align::right},
                {"BYTES", Table::Align::right}});
-  size_t start = 0;
-  while (start < reply.size()) {
-    const size_t end = std::min(reply.find('\n', start), reply.size());
-    const Json session =
-        Json::parse(reply.begin() + static_cast<long>(start), reply.begin() + static_cast<long>(end), nullptr, false);
-    start = end + 1;
-    if (!session.is_object()) continue;
+  for (const Json& session : sessions) {
     const Json identity = object(session, "identity");
     table.row({text(session, "id"), text(session, "target"), text(session, "state"),
-               text(session, "started").substr(0, 19) + "Z", shortened(describe_process(identity), 48),
-               text(object(identity, "claimed"), "user"), std::to_string(session.value("commands", uint64_t{0})),
-               human_bytes(session.value("bytes", uint64_t{0}))});
+               text(session, "started").substr(0, kSecondsWidth), shortened(describe_process(identity), kProcessWidth),
+               text(object(identity, "claimed"), "user"), std::to_string(number(session, "commands")),
+               human_bytes(number(session, "bytes"))});
   }
-  if (table.empty()) {
-    std::printf("no live sessions; past ones: sluice events --filter type=session_ended\n");
-  } else {
-    std::fputs(table.text().c_str(), stdout);
-  }
+  std::fputs(table.text().c_str(), stdout);
   return kSuccess;
 }
 
@@ -110,11 +161,8 @@ ExitStatus sessions_show_command(const Context& context, const std::string& id) 
   if (live->status != 200 && live->status != 404) return context.explain(*live);
 
   Json events = Json::array();
-  const ExitStatus read = read_events(context, id, [&](std::string_view line) {
-    Json event = Json::parse(line, nullptr, false);
-    if (event.is_object()) events.push_back(std::move(event));
-    return true;
-  });
+  const ExitStatus read =
+      read_events(context, "session=" + id, INT64_MIN, [&](Json&& event) { events.push_back(std::move(event)); });
   if (read != kSuccess) return read;
   if (session.is_null() && events.empty()) {
     complain("no session " + id + ", neither live nor in the log");

@@ -73,6 +73,9 @@ def test_sessions_list_show_kill(make_daemon, postgres):
     assert daemon.cli("sessions", "kill", session["id"], check=False).returncode == 1
     assert daemon.cli("sessions", "show", "0" * 16, check=False).returncode == 1
     assert daemon.cli("sessions", "show", "nonsense", check=False).returncode == 2
+    (ended,) = [json.loads(line) for line in daemon.cli("sessions", "list", "--past", "--since", "1h", "--json").stdout.splitlines()]
+    assert ended["id"] == session["id"] and ended["started"] < ended["ended"] and ended["commands"] >= 1 and ended["bytes"] > 0
+    assert session["id"] in daemon.cli("sessions", "list", "--past").stdout
     past = json.loads(daemon.cli("sessions", "show", session["id"], "--json").stdout)
     assert past["state"] == "ended" and any(event["type"] == "session_ended" for event in past["events"])
 
