@@ -1,6 +1,5 @@
 """A PostgreSQL cluster of the tests' own: initdb in a scratch directory, a free port on loopback, users for every authentication method,
 and a table with published test card numbers in every type that can hold one."""
-import contextlib
 import os
 import pathlib
 import shutil
@@ -58,12 +57,6 @@ def wait_until(what, condition, seconds=READY_SECONDS):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-def listens(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
 class Database:
     """`port` is where it listens on 127.0.0.1 and [::1]; psql() talks to it directly over its Unix socket, past any steering."""
 
@@ -94,7 +87,8 @@ class Database:
         self.log = self.directory / "postgres.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(self.as_owner(PG_BIN / "postgres", "-D", self.data, *flags), stdout=log, stderr=log)
-        wait_until("PostgreSQL listens", lambda: listens(self.port))
+        ready = [str(PG_BIN / "pg_isready"), "-q", "-h", str(self.sockets), "-p", str(self.port)]
+        wait_until("PostgreSQL takes connections", lambda: subprocess.run(ready, check=False).returncode == 0)
         self.psql(SCHEMA)
         for number, pan in enumerate(PANS, start=1):
             self.psql(f"insert into cards values ({number}, 'holder {number}', '{pan}', {pan}, {pan}, '{pan}', '{{\"pan\": \"{pan}\"}}', "

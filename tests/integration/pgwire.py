@@ -103,7 +103,7 @@ class Connection:
             self.socket.connect((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
-        self.raw = b""
+        self.raw = bytearray()
         self.greeting = []
         if login:
             self.send(startup(user, database, **options))

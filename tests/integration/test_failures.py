@@ -59,7 +59,7 @@ def test_graceful_stop_decides_by_when_down(postgres, make_daemon):
 def test_second_instance_is_refused(make_daemon):
     daemon = make_daemon()
     second = daemon.cli("run", check=False)
-    assert second.returncode not in (0, 3) and "already" in second.stderr
+    assert second.returncode not in (0, 3) and "another" in second.stderr, second
     assert daemon.status()["state"] == "running"
 
 
@@ -114,31 +114,40 @@ def test_audit_disk_full(postgres, make_daemon, tmp_path):
     """Nothing runs while the log cannot be written; it goes on by itself when there is room, and says what happened."""
     mount = tmp_path / "small"
     mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(mount)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(mount)], check=True)
     try:
         daemon = make_daemon(start=False)
         daemon.audit = mount / "audit"
         daemon.write_config()
         daemon.start()
         filler = mount / "filler"
-        with daemon.steered(), pgwire.Connection("127.0.0.1", postgres.port) as client:
-            with open(filler, "wb") as file, contextlib.suppress(OSError):
-                while True:
-                    file.write(b"\0" * (1 << 20))
-                    file.flush()
-            answers = []
+        with open(filler, "wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"\0" * (1 << 20))
+                file.flush()
 
-            def fails():
-                answers.append(client.run("select '" + "full" * 200_000 + f"{len(answers)}'"))
-                return pgwire.errors(answers[-1])
+        def attempt(number=[0]):  # noqa: B006
+            """One command of 800 KB on a connection of its own; the error it meets, or None. The session that finds the disk full out ends."""
+            number[0] += 1
+            seen = []
+            with daemon.steered(), contextlib.suppress(OSError, pgwire.Closed), pgwire.Connection("127.0.0.1", postgres.port, login=False) as client:
+                client.send(pgwire.startup())
+                while not seen or seen[-1][0] not in (b"Z", b"E"):
+                    seen.append(client.next())
+                client.send(pgwire.query("select '" + "full" * 200_000 + f"{number[0]}'"))
+                seen.append(client.next())
+                while seen[-1][0] != b"Z":
+                    seen.append(client.next())
+            return next(iter(pgwire.errors(seen)), None)
 
-            error = wait_until("commands are refused", fails, seconds=60)[0]
-            assert error["C"] == "58030" and "audit" in error["M"]
-            ran_before = postgres.statements().count("fullfull")
-            fails()
-            assert postgres.statements().count("fullfull") == ran_before, "a command ran although the log is full"
-            filler.unlink()
-            wait_until("commands run again", lambda: not pgwire.errors(client.run("select 1")), seconds=30)
+        wait_until("commands are refused", attempt, seconds=60)
+        error = wait_until("the refusal says why", attempt)
+        assert error["C"] == "58030" and "audit" in error["M"]
+        ran_before = postgres.statements().count("fullfull")
+        assert attempt()["C"] == "58030"
+        assert postgres.statements().count("fullfull") == ran_before, "a command ran although the log is full"
+        filler.unlink()
+        wait_until("commands run again", lambda: attempt() is None, seconds=30)
         daemon.wait_event("type=control_failure")
         daemon.wait_event("type=control_recovery")
         daemon.stop()
@@ -237,7 +246,10 @@ def test_slow_reader_does_not_fill_the_daemon(postgres, make_daemon):
         time.sleep(2)  # nothing happens that could be waited for: that is what is tested
         assert resident() - before < 64 << 20, "a result nobody reads must not pile up"
         assert pgwire.rows(other.run("select 2")) == [[b"2"]], "others go on"
-        assert sum(1 for kind, _ in client.until_ready() if kind == b"D") == 300_000
+        received = 0
+        while not (piece := client.socket.recv(1 << 20)).endswith(pgwire.message(b"Z", b"I")):
+            received += len(piece)
+        assert received > 300_000 * 1000
 
 
 def test_upstream_unreachable_is_a_clear_error(make_daemon):
@@ -252,7 +264,7 @@ def test_upstream_unreachable_is_a_clear_error(make_daemon):
 def test_descriptors_run_out(postgres, make_daemon):
     daemon = make_daemon()
     used = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
-    subprocess.run(["prlimit", "--pid", str(daemon.process.pid), f"--nofile={used + 12}:{used + 12}"], check=True)
+    subprocess.run(["prlimit", "--pid", str(daemon.process.pid), f"--nofile={used + 12}:"], check=True)
     held = []
     with daemon.steered():
         for _ in range(30):
@@ -262,7 +274,7 @@ def test_descriptors_run_out(postgres, make_daemon):
                 held.append(client)
         for client in held:
             client.close()
-        subprocess.run(["prlimit", "--pid", str(daemon.process.pid), "--nofile=4096:4096"], check=True)
+        subprocess.run(["prlimit", "--pid", str(daemon.process.pid), "--nofile=4096:"], check=True)
 
         def works():
             with contextlib.suppress(OSError, pgwire.Closed), pgwire.Connection("127.0.0.1", postgres.port) as again:

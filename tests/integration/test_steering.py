@@ -93,7 +93,7 @@ class Adopted(pgwire.Connection):
     """A raw connection over a socket that is there already."""
 
     def __init__(self, client):
-        self.socket, self.buffer, self.raw = client, b"", b""
+        self.socket, self.buffer, self.raw = client, b"", bytearray()
         self.socket.settimeout(pgwire.TIMEOUT_SECONDS)
         self.send(pgwire.startup())
         self.greeting = self.until_ready()
