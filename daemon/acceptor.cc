@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -47,6 +48,13 @@ identity::ProcessFacts facts_of(const interception::ConnectNote& note) {
   return facts;
 }
 
+// At least one, so that a limit that is too low shows as refusals with a reason.
+size_t sessions_for_descriptors() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur <= Acceptor::kDescriptorsReserved) return 1;
+  return std::max<size_t>(1, (files.rlim_cur - Acceptor::kDescriptorsReserved) / Acceptor::kDescriptorsPerSession);
+}
+
 }  // namespace
 
 std::string address_text(const sockaddr_storage& address) {
@@ -66,7 +74,8 @@ std::string address_text(const sockaddr_storage& address) {
 
 Acceptor::Acceptor(interception::Steering& steering, const TargetTable& targets, identity::Resolver& resolver, Recorder& recorder,
                    std::vector<session::Worker*> workers)
-    : steering_(steering), targets_(targets), resolver_(resolver), recorder_(recorder), workers_(std::move(workers)) {}
+    : steering_(steering), targets_(targets), resolver_(resolver), recorder_(recorder), workers_(std::move(workers)),
+      sessions_max_(sessions_for_descriptors()) {}
 
 Acceptor::~Acceptor() { stop(); }
 
@@ -168,6 +177,9 @@ void Acceptor::take(UniqueFd client, const sockaddr_storage& peer) {
     io::reset_and_close(std::move(client));
     return;
   }
+  size_t sessions = 0;
+  for (const session::Worker* worker : workers_) sessions += worker->session_count();
+  if (sessions >= sessions_max_) return refuse(std::move(client), "as many sessions as descriptors allow");
   const auto target = targets_.find(note->target_generation, note->target);
   if (!target.has_value()) return refuse(std::move(client), "its target is no longer configured");
   auto arrival = std::make_shared<session::Arrival>();

@@ -1,7 +1,8 @@
 // Takes the connections that steering leads here: note, identity, and on to the worker with the fewest sessions. One thread.
 // A connection without a note is reset: nobody was steered here. Where descriptors run out, the connection is refused with a reset (a
 // descriptor in reserve makes that possible), counted, and the listener rests for a moment; it never spins.
-// Lifetime: start() to stop(); everything passed in outlives it. Limits: kAcceptsPerTurn, kRestMs.
+// The daemon keeps descriptors for itself (kDescriptorsReserved): the log's next segment must not fail for want of one.
+// Lifetime: start() to stop(); everything passed in outlives it. Limits: kAcceptsPerTurn, kRestMs, sessions_max().
 #pragma once
 
 #include <atomic>
@@ -31,6 +32,8 @@ class Acceptor {
  public:
   static constexpr int kAcceptsPerTurn = 64;
   static constexpr int kRestMs = 20;
+  static constexpr size_t kDescriptorsReserved = 256;
+  static constexpr size_t kDescriptorsPerSession = 2;
 
   Acceptor(interception::Steering& steering, const TargetTable& targets, identity::Resolver& resolver, Recorder& recorder,
            std::vector<session::Worker*> workers);
@@ -40,6 +43,8 @@ class Acceptor {
   // Takes what is still in the listeners' queues, then ends.
   void stop();
 
+  // As many sessions as the descriptor limit of this process allows.
+  [[nodiscard]] size_t sessions_max() const { return sessions_max_; }
   [[nodiscard]] const AcceptorCounters& counters() const { return counters_; }
   [[nodiscard]] uint64_t turns() const { return turns_.load(std::memory_order_relaxed); }
   void nudge() { [[maybe_unused]] const bool posted = mailbox_ != nullptr && mailbox_->post([] {}); }
@@ -68,6 +73,7 @@ class Acceptor {
   std::unique_ptr<io::Mailbox> mailbox_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   UniqueFd reserve_;
+  const size_t sessions_max_;
   uint64_t resting_until_ms_ = 0;
   uint64_t reported_ms_ = 0;
   uint64_t unreported_ = 0;

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <climits>
 
+#include "daemon/identity/resolver.h"
+
 namespace sluice {
 namespace {
 
@@ -17,7 +19,7 @@ events::Actor this_process() {
   self.attested.pid = getpid();
   self.attested.uid = getuid();
   self.attested.gid = getgid();
-  self.attested.user = getuid() == 0 ? "root" : "sluice";
+  self.attested.user = identity::system_names().user_name(getuid());
   std::array<char, PATH_MAX> path;
   const ssize_t length = readlink("/proc/self/exe", path.data(), path.size());
   if (length > 0) self.attested.exe.assign(path.data(), static_cast<size_t>(length));

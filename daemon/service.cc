@@ -304,7 +304,8 @@ void Service::serve() {
     caller.pid = getpid();
     caller.uid = getuid();
     caller.gid = getgid();
-    caller.user = "SIGHUP";
+    caller.user = identity::system_names().user_name(caller.uid);
+    caller.exe = "SIGHUP";  // a signal does not say who sent it
     [[maybe_unused]] const control::ReloadResult result = operations_->reload(caller);  // has logged and recorded what came of it
     sd_notify(0, "READY=1");
   }

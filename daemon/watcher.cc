@@ -4,6 +4,7 @@
 #include <systemd/sd-daemon.h>
 
 #include <chrono>
+#include <utility>
 
 #include "daemon/base/clock.h"
 
@@ -20,6 +21,9 @@ Status Watcher::start() {
   const uint64_t now = system_clock().monotonic_ms();
   for (Progress& progress : progress_) progress.seen_ms = now;
   coverage_ms_ = now;
+  // The kernel's counters outlive daemons: against the last coverage event of the one before, this shows what came in between.
+  look_at_refusals();
+  record_coverage();
   watched_.steering.heartbeat();
   auto thread = Thread::start("watcher", kSmallStackBytes, [this] { run(); });
   if (!thread) return tl::unexpected(thread.error());
@@ -61,6 +65,7 @@ void Watcher::tick(uint64_t now_ms) {
     look_at_steering();
     look_at_log();
     look_at_counters();
+    look_at_refusals();
     watched_.recorder.flush_waiting();
   }
   if (now_ms - coverage_ms_ >= kCoverageMs) {
@@ -155,6 +160,31 @@ void Watcher::look_at_counters() {
     event.detail("refused without an event of their own while the log could not be written");
     watched_.recorder.publish(event.counter("refused", unrecorded - unrecorded_seen_));
     unrecorded_seen_ = unrecorded;
+  }
+}
+
+// What the kernel refused or let through, as events of the second in which it happened.
+void Watcher::look_at_refusals() {
+  const auto counters = watched_.steering.counters();
+  const auto targets = watched_.targets.current();
+  for (size_t i = 0; i < counters.size() && i < targets->size(); ++i) {
+    const interception::TargetCounters& now = counters[i];
+    const std::string& name = (*targets)[i].name;
+    const auto [found, is_first] = coverage_seen_.try_emplace(name, now);
+    const interception::TargetCounters before = std::exchange(found->second, now);
+    if (is_first) continue;
+    if (now.uncovered > before.uncovered) {
+      events::EventBuilder event = watched_.recorder.own(EventType::uncovered_connection, EventOutcome::failure, "target:" + name);
+      watched_.recorder.publish(event.counter("connections", now.uncovered - before.uncovered));
+    }
+    if (now.refused > before.refused) {
+      events::EventBuilder event = watched_.recorder.own(EventType::connect_refused, EventOutcome::refused, "target:" + name);
+      event.counter("connections", now.refused - before.refused).counter("daemon_down", now.refused_down - before.refused_down);
+      event.counter("daemon_hung", now.refused_hung - before.refused_hung);
+      event.counter("no_listener_in_namespace", now.refused_namespace - before.refused_namespace);
+      event.counter("too_many_waiting", now.refused_notes_full - before.refused_notes_full);
+      watched_.recorder.publish(event);
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -59,6 +60,7 @@ class Watcher {
   void look_at_steering();
   void look_at_log();
   void look_at_counters();
+  void look_at_refusals();
 
   Watched watched_;
   std::vector<Progress> progress_;  // of the workers, then of the acceptor
@@ -66,6 +68,7 @@ class Watcher {
   std::string hung_;
   bool log_failing_ = false;
   std::atomic<bool> acceptor_ends_{false};
+  std::map<std::string, interception::TargetCounters> coverage_seen_;  // by target, as of the last look
   uint64_t self_findings_seen_ = 0;
   uint64_t unrecorded_seen_ = 0;
   uint64_t second_ms_ = 0;

@@ -1,5 +1,7 @@
 #include "daemon/session/session.h"
 
+#include <sys/ioctl.h>
+
 #include <gtest/gtest.h>
 
 #include "fakes.h"
@@ -77,6 +79,29 @@ TEST(Session, ASlowServerStopsTheClientSideAndNothingIsLost) {
   }
   ASSERT_EQ(received.size(), sent);
   for (size_t i = 0; i < sent; i += line.size()) ASSERT_EQ(received.compare(i, line.size(), line), 0);
+}
+
+// Edge-triggered readiness comes once: what one output lets go must be taken up in the same turn.
+TEST(Session, RoomAtTheServerIsUsedInTheSameTurn) {
+  Rig rig;
+  const std::string line = std::string(2047, 'y') + "\n";
+  size_t sent = 0;
+  const auto fill = [&] {
+    while (::send(rig.client.get(), line.data(), line.size(), MSG_NOSIGNAL) > 0) sent += line.size();
+  };
+  fill();
+  rig.host.settle();
+  fill();
+  size_t received = 0;
+  while (received < sent) {
+    const size_t more = rig.server_hears().size();
+    ASSERT_GT(more, 0u) << "stalled with " << sent - received << " bytes on the way";
+    received += more;
+    rig.host.settle();
+    int unread = 0;
+    ASSERT_EQ(ioctl(rig.session->transport(Side::client).fd(), FIONREAD, &unread), 0);
+    EXPECT_TRUE(unread == 0 || rig.session->buffered_bytes() > 0) << "the client's bytes lie unread though the server's side is free";
+  }
 }
 
 TEST(Session, BytesNeverReachTheServerBeforeTheirIntentIsDurable) {
