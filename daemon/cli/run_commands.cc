@@ -98,6 +98,7 @@ ExitStatus demo_command(const Context& context, const std::vector<std::string>& 
     std::vector<std::string> words = {script.string(), "--binary", own.string()};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     ::execv(argv[0], argv.data());

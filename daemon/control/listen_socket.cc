@@ -34,7 +34,7 @@ std::optional<gid_t> admin_group() {
 Status make_directory(const std::filesystem::path& directory, std::optional<gid_t> admins) {
   std::error_code error;
   if (directory.empty() || std::filesystem::is_directory(directory, error)) return {};
-  if (const Status parent = make_directory(directory.parent_path(), std::nullopt); !parent) return parent;
+  if (Status parent = make_directory(directory.parent_path(), std::nullopt); !parent) return parent;
   if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno("make " + directory.string(), errno);
   if (admins &&
       (::chown(directory.c_str(), static_cast<uid_t>(-1), *admins) < 0 || ::chmod(directory.c_str(), 0710) < 0)) {
