@@ -37,7 +37,7 @@ void CopyOutStream::scan(policies::ValuePart part, Actions& actions) {
   size_t settled = value_.size();
   if (!value_.empty()) {
     const bool whole = part == policies::ValuePart::whole;
-    masker_.add(Place::copy, 0, value_, {policies::ValueType::text}, part, whole ? nullptr : &state_);
+    masker_.add(Place::copy, 0, value_, {policies::ValueType::copy_row}, part, whole ? nullptr : &state_);
     settled = std::min(masker_.flush(), value_.size());
     if (whole || part == policies::ValuePart::last) settled = value_.size();
   }

@@ -36,6 +36,11 @@ class PostgresMasker {
     if (bytes.size() >= kTextBytesMin) add(place, detail, bytes, {policies::ValueType::text}, policies::ValuePart::whole, nullptr);
   }
 
+  // A whole row of COPY in text format.
+  void add_copy_row(std::span<uint8_t> bytes) {
+    if (bytes.size() >= kTextBytesMin) add(Place::copy, 0, bytes, {policies::ValueType::copy_row}, policies::ValuePart::whole, nullptr);
+  }
+
   void add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape, policies::ValuePart part,
            policies::StreamState* stream);
 

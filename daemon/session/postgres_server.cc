@@ -155,7 +155,7 @@ void PostgresMachine::relay_copy_data(Bytes message, Stretch& stretch) {
   pending_.front().bytes += payload.size();
   const bool row_ends = !payload.empty() && payload.back() == '\n';
   if (row_ends && !copy_out_.in_row()) {  // a row in one message, as PostgreSQL sends them
-    masker_.add_text(Place::copy, 0, payload);
+    masker_.add_copy_row(payload);
     stretch.forward(message.size());
     return;
   }

@@ -33,20 +33,21 @@ ValueType value_type_of(uint32_t type_oid) {
     case 2275:  // cstring
       return ValueType::text;
     case 143:   // xml[]
-    case 199:   // json[]
-    case 1001:  // bytea[]
     case 1002:  // "char"[]
     case 1003:  // name[]
-    case 1005:  // int2[]
-    case 1007:  // int4[]
     case 1009:  // text[]
     case 1014:  // bpchar[]
     case 1015:  // varchar[]
+    case 1263:  // cstring[]
+      return ValueType::text_array;
+    case 199:   // json[]
+    case 1001:  // bytea[]
+    case 1005:  // int2[]
+    case 1007:  // int4[]
     case 1016:  // int8[]
     case 1021:  // float4[]
     case 1022:  // float8[]
     case 1231:  // numeric[]
-    case 1263:  // cstring[]
     case 3807:  // jsonb[]
       return ValueType::array;
     default:

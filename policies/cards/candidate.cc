@@ -251,7 +251,7 @@ SeparatorAt separator_at(const TextView& text, ptrdiff_t index) {
     case '/':
       return {Separator::slash, 1};
     case '\t':
-      return {Separator::tab, 1};
+      return text.tabs() == Tabs::join ? SeparatorAt{Separator::tab, 1} : SeparatorAt{};
     case '_':
       return {Separator::underscore, 1};
     case 0xC2:

@@ -50,15 +50,20 @@ struct LeftContext {
   }
 };
 
+// Is a tab between digits a separator within a number, or the border between two fields?
+enum class Tabs : uint8_t { join, part };
+
 class TextView {
  public:
   static constexpr int kNone = -1;  // there is no byte
 
-  TextView(std::span<const uint8_t> bytes, const LeftContext* left) : bytes_(bytes), left_(left) {}
+  TextView(std::span<const uint8_t> bytes, const LeftContext* left, Tabs tabs = Tabs::join)
+      : bytes_(bytes), left_(left), tabs_(tabs) {}
 
   [[nodiscard]] size_t size() const { return bytes_.size(); }
   [[nodiscard]] const uint8_t* data() const { return bytes_.data(); }
   [[nodiscard]] std::span<const uint8_t> bytes() const { return bytes_; }
+  [[nodiscard]] Tabs tabs() const { return tabs_; }
 
   // The byte at `index`; negative indexes reach into what stood before; kNone before the value's start and behind the
   // text.
@@ -71,6 +76,7 @@ class TextView {
  private:
   std::span<const uint8_t> bytes_;
   const LeftContext* left_;
+  Tabs tabs_;
 };
 
 }  // namespace sluice::policies::cards

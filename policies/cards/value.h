@@ -19,6 +19,8 @@ enum class ValueType : uint8_t {
   json,      // text and binary alike
   jsonb,     // text; binary: one version byte, then text
   array,     // text: `{…}`; binary: PostgreSQL array with element type OID
+  text_array,  // an array whose elements are characters: a mask in its text form may hold stars
+  copy_row,    // a row of COPY in text format: a tab is the border between two fields, never a separator within a number
   opaque,    // anything else: looked at as bytes
 };
 enum class ValueFormat : uint8_t { text, binary };

@@ -35,6 +35,7 @@ bool cannot_hold(const ValueView& value) {
     case ValueType::floating:
       return binary ? size != kFloat8Bytes && !has_enough_digits(value.bytes) : size < kFloatTextBytesMin;
     case ValueType::array:
+    case ValueType::text_array:
       return binary ? size < kArrayBinaryBytesMin && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
     default:
       return !has_enough_digits(value.bytes);
@@ -81,7 +82,10 @@ size_t ValueScanner::scan_part(Part& part) {
       return binary ? scan_characters(part) : scan_bytea_text(part);
     case ValueType::array:
       return binary ? scan_array(part) : scan_quoted_characters(part);
+    case ValueType::text_array:
+      return binary ? scan_array(part) : scan_characters(part);
     case ValueType::text:
+    case ValueType::copy_row:
       break;
   }
   return scan_characters(part);
@@ -89,7 +93,8 @@ size_t ValueScanner::scan_part(Part& part) {
 
 size_t ValueScanner::scan_characters(Part& part) {
   text_found_.clear();
-  const size_t decided = text_->scan(TextView(part.bytes, &part.memory.left), part.ending, text_found_);
+  const Tabs tabs = part.type == ValueType::copy_row ? Tabs::part : Tabs::join;
+  const size_t decided = text_->scan(TextView(part.bytes, &part.memory.left, tabs), part.ending, text_found_);
   for (const TextFinding& found : text_found_) {
     part.add(found.start, found.candidate.end - found.start, found.candidate.digits, found.candidate.brand,
              FindingForm::characters, found.candidate.last_kept);

@@ -243,5 +243,17 @@ TEST(Opaque, BytesAsTextAndEightBytesAsInteger) {
   EXPECT_TRUE(find(big_endian(378282246310005, 8), ValueType::opaque, kBinary).empty()) << "may be a timestamp";
 }
 
+// 4114111111111111111 would be a valid number of 19 digits.
+TEST(TypedTest, ATabPartsTheFieldsOfACopyRow) {
+  EXPECT_EQ(masked("411\t4111111111111111\n", ValueType::copy_row), "411\t411111******1111\n");
+  EXPECT_EQ(masked("41111111\t11111111\n", ValueType::copy_row), "41111111\t11111111\n");
+  EXPECT_EQ(masked("x\t4111 1111 1111 1111\ty\n", ValueType::copy_row), "x\t4111 11** **** 1111\ty\n");
+  EXPECT_EQ(masked("4111\t1111\t1111\t1111", ValueType::text), "4111\t11**\t****\t1111");
+}
+
+TEST(TypedTest, AnArrayOfTextsTakesStars) {
+  EXPECT_EQ(masked("{4111111111111111,x}", ValueType::text_array), "{411111******1111,x}");
+}
+
 }  // namespace
 }  // namespace sluice::policies::testing
