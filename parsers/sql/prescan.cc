@@ -120,10 +120,12 @@ class Scanner {
       default: break;
     }
     if (starts_identifier(c)) return word();
-    if (is_digit(c)) {
-      while (at_ < text_.size() && is_digit(text_[at_])) ++at_;
+    if (is_digit(c)) return number();
+    if (c == '.' && peek(1) == '.') {
+      at_ += 2;
       return;
     }
+    if (c == '.' && is_digit(peek(1))) return fraction();
     // An operator's characters are counted one by one: never fewer tokens than the server's scanner sees.
     if (is_operator(c)) {
       operator_bytes_ = at_ == operator_end_ ? operator_bytes_ + 1 : 1;
@@ -131,6 +133,34 @@ class Scanner {
       out_.overlong_operator = operator_bytes_ > kOperatorBytesMax;
     }
     ++at_;
+  }
+
+  void digits() {
+    while (at_ < text_.size() && is_digit(text_[at_])) ++at_;
+  }
+
+  // At a digit, or at a dot before one. Where a number ends matters: in 1e1$$…$$ a quote begins, in e1$$… it does not.
+  void number() {
+    digits();
+    if (peek(0) == '.' && peek(1) != '.') {  // 1..2 is a range
+      ++at_;
+      digits();
+    }
+    exponent();
+  }
+
+  void fraction() {
+    ++at_;
+    digits();
+    exponent();
+  }
+
+  void exponent() {
+    if (lower(peek(0)) != 'e') return;
+    const size_t sign = peek(1) == '+' || peek(1) == '-' ? 1 : 0;
+    if (!is_digit(peek(1 + sign))) return;  // junk after a number, which the server refuses
+    at_ += 1 + sign;
+    digits();
   }
 
   void word() {

@@ -21,8 +21,44 @@ constexpr std::string_view kEncodings[] = {"UTF8", "UTF8", "UTF8", "SQL_ASCII", 
 // An ordinary stack is enough for this; what needs more is tested with one.
 constexpr sluice::sql::AnalysisLimits kLimits{.text_bytes_max = 64u << 10, .tokens_max = 1'500, .nesting_max = 100, .statements_max = 100};
 
+constexpr size_t kTokensCompared = 64;  // one by one; each costs a scan of what lies before it
+
 void require(bool invariant) {
   if (!invariant) std::abort();
+}
+
+uint64_t varint(std::string_view& bytes) {
+  uint64_t value = 0;
+  for (unsigned shift = 0; !bytes.empty(); shift += 7) {
+    const auto byte = static_cast<uint8_t>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  return value;
+}
+
+// `scan_result` is a ScanResult: version = 1, repeated tokens = 2, each with start = 1 and end = 2.
+void check_tokens(const std::string& bare, std::string_view scan_result, size_t counted, sluice::sql::Conforming conforming) {
+  using namespace sluice::sql;
+  size_t tokens = 0;
+  while (!scan_result.empty()) {
+    const uint64_t tag = varint(scan_result);
+    const uint64_t value = varint(scan_result);
+    if ((tag & 7) != 2) continue;
+    std::string_view token = scan_result.substr(0, value);
+    scan_result.remove_prefix(value);
+    if (++tokens > kTokensCompared) continue;
+    while (!token.empty()) {
+      const uint64_t field = varint(token);
+      const uint64_t place = varint(token);
+      if ((field >> 3) > 2) break;
+      // Before and after a token of the grammar's scanner, ours is not inside a literal either.
+      std::string unused;
+      require(!prescan(std::string_view(bare).substr(0, place), conforming, {1u << 20, 1u << 20}, unused).unterminated);
+    }
+  }
+  require(tokens <= counted);
 }
 
 void check_scan(const std::string& text, sluice::sql::Conforming conforming) {
@@ -33,24 +69,7 @@ void check_scan(const std::string& text, sluice::sql::Conforming conforming) {
   if (scan.too_many_tokens || scan.too_deep || scan.unterminated || scan.overlong_operator) return;
   if (!scan.has_comments) bare = text;
   const PgQueryScanResult result = pg_query_scan(bare.c_str());
-  if (result.error == nullptr) {
-    // Each token is one length-delimited entry (field 2 of ScanResult) of the answer.
-    const std::string_view bytes(result.pbuf.data, result.pbuf.len);
-    size_t tokens = 0, i = 0;
-    while (i < bytes.size()) {
-      const auto tag = static_cast<uint8_t>(bytes[i++]);
-      uint64_t value = 0;
-      for (unsigned shift = 0; i < bytes.size(); shift += 7) {
-        const auto byte = static_cast<uint8_t>(bytes[i++]);
-        value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-        if (byte < 0x80) break;
-      }
-      if ((tag & 7) != 2) continue;
-      ++tokens;
-      i += value;
-    }
-    require(tokens <= scan.tokens);
-  }
+  if (result.error == nullptr) check_tokens(bare, {result.pbuf.data, result.pbuf.len}, scan.tokens, conforming);
   pg_query_free_scan_result(result);
   if (!scan.has_comments) return;
   // Where the grammar reads the text with its comments at all, it reads the same without them.
