@@ -146,11 +146,12 @@ class Tour:
                                    "-c", "unix_socket_directories=", "-c", "fsync=off"], stdout=log, stderr=log, cwd="/")
         self.undo.callback(self.stop_process, server, signal.SIGINT)
 
-        def answers():
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
-            return False
-        wait_until(answers, "PostgreSQL")
+        def answers():  # it listens before it takes sessions
+            if server.poll() is not None:
+                raise TourFailed("PostgreSQL ended")
+            ready = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+            return subprocess.run(ready, stdout=log, stderr=log).returncode == 0
+        wait_until(answers, "PostgreSQL takes sessions")
         subprocess.run([self.programs / "psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-v", "ON_ERROR_STOP=1"],
                        input=self.schema(), text=True, check=True, stdout=log, stderr=log)
 
@@ -332,11 +333,12 @@ def main():
     try:
         tour.run()
         return 0
-    except TourFailed as error:
+    except (TourFailed, subprocess.SubprocessError, OSError) as error:
         print(f"demo: FAILED: {error}", file=sys.stderr)
-        log = tour.directory / "sluice.log"
-        if log.exists():
-            print("--- the daemon's log\n" + log.read_text(errors="replace")[-4000:], file=sys.stderr)
+        for name in ("sluice.log", "postgres.log"):
+            log = tour.directory / name
+            if log.exists():
+                print(f"--- {name}, its end\n" + log.read_text(errors="replace")[-4000:], file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
