@@ -56,6 +56,7 @@ class LogWriter {
   [[nodiscard]] Status append_event(const events::EventView& event);
   [[nodiscard]] Status commit();
   [[nodiscard]] bool commit_due(int64_t now_ns) const;
+  [[nodiscard]] bool may_let_events_gather() const;
   [[nodiscard]] bool somebody_waits() const;
   [[nodiscard]] bool all_durable() const;
   [[nodiscard]] int64_t half_interval_ns() const;

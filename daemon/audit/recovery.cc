@@ -142,7 +142,12 @@ Result<LogPosition> recover_log(FileSystem& file_system, const RecoveryInput& in
   if (!report) return tl::unexpected(report.error());
   position.recovered = std::move(*report);
   for (const SegmentScan& scan : *scans) position.bytes += scan.end;
-  if (const Status status = file_system.remove_file(reserve); !status) return tl::unexpected(status.error());
+  // Behind a segment that was sealed for the next one the reserve stays until it has become that: its absence would mean that a
+  // segment was taken away. Its content is made anew.
+  const bool next_is_due = last.seal.has_value() && last.seal->reason == SealReason::rolled;
+  if (!next_is_due) {
+    if (const Status status = file_system.remove_file(reserve); !status) return tl::unexpected(status.error());
+  }
   if (const Status status = file_system.sync_directory(input.directory_fd); !status) return tl::unexpected(status.error());
   return position;
 }

@@ -95,8 +95,8 @@ void Reserve::run() {
 }
 
 Result<UniqueFd> Reserve::make() {
-  if (const Status status = file_system_.remove_file(path_); !status) return tl::unexpected(status.error());
-  auto fd = file_system_.open_file(path_, O_RDWR | O_CREAT | O_EXCL);
+  // The name, once there, stays: behind a segment that was sealed for the next one, a missing reserve is a missing segment.
+  auto fd = file_system_.open_file(path_, O_RDWR | O_CREAT | O_TRUNC);
   if (!fd) return tl::unexpected(fd.error());
   Status status = file_system_.allocate(fd->get(), bytes_);
   if (status && preallocation_ == Preallocation::zeroed) {
@@ -111,9 +111,9 @@ Result<UniqueFd> Reserve::make() {
   // The entry is durable before anything depends on it: recovery takes a missing reserve for a missing segment.
   if (status) status = file_system_.sync_directory(directory_fd_);
   if (!status) {
-    // Half a reserve keeps the space that the rest of the system is short of. Removing it may fail too; then the next
-    // attempt removes it.
-    static_cast<void>(file_system_.remove_file(path_));
+    // Half a reserve keeps the space that the rest of the system is short of. Giving it back may fail too; then the next
+    // attempt does it.
+    static_cast<void>(file_system_.truncate(fd->get(), 0));
     return tl::unexpected(status.error());
   }
   return fd;
@@ -141,7 +141,8 @@ Status SegmentStore::begin() {
     }
   }
   if (!leftover_.empty()) {
-    if (const Status status = file_system_.remove_file(leftover_); !status) return tl::unexpected(status.error());
+    const Status status = file_system_.rename_file(leftover_, options_.directory + "/" + std::string(kReserveName));
+    if (!status) return tl::unexpected(status.error());
     leftover_.clear();
   }
   auto fd = reserve_.take();
@@ -163,8 +164,8 @@ Status SegmentStore::begin() {
   if (status) status = file_system_.sync_data(fd->get());
   if (status) status = file_system_.rename_file(options_.directory + "/" + std::string(kReserveName), options_.directory + "/" + name);
   if (!status) return within("begin segment " + name, status.error());
-  // The name stands; whether it is durable, only this tells. If not, it is removed before the next
-  // attempt: nothing has been promised about it.
+  // The name stands; whether it is durable, only this tells. If not, it becomes the reserve again
+  // before the next attempt: nothing has been promised about it.
   if (status = file_system_.sync_directory(options_.directory_fd); !status) {
     leftover_ = options_.directory + "/" + name;
     return within("begin segment " + name, status.error());

@@ -136,7 +136,7 @@ class SegmentStore {
   PreviousEnd previous_end_;
   uint64_t previous_bytes_;
   UniqueFd abandoned_;          // to be cut at previous_bytes_ before the next segment begins
-  std::string leftover_;        // a file that begin() could not make durable: removed before the next attempt
+  std::string leftover_;        // a segment that begin() could not make durable
   uint64_t closed_bytes_ = 0;
   uint64_t segments_ = 0;
 };
