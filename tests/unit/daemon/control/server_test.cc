@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -169,6 +170,33 @@ TEST_F(ControlServerTest, KillCarriesTheCallersPeerCredentials) {
   EXPECT_FALSE(operations_.killed_by.exe.empty());
   EXPECT_EQ(call("POST", "/v1/sessions/ffff/kill").status, 404u);
   EXPECT_EQ(call("GET", "/v1/sessions/00000000000000aa/kill").status, 405u);
+}
+
+TEST_F(ControlServerTest, ACallerWhoIsNeitherRootNorAdminChangesNothing) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become somebody else";
+  start();
+  // As if the socket had been opened to everybody by mistake: whoever reaches it is still asked who they are.
+  ASSERT_EQ(::chmod(directory_.c_str(), 0755), 0);
+  ASSERT_EQ(::chmod((directory_ + "/run").c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(options_.socket_path.c_str(), 0666), 0);
+  constexpr uid_t kNobody = 65534;
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) ::_exit(10);
+    const ControlClient client(options_.socket_path);
+    const auto status = client.call("GET", "/v1/status");
+    if (!status || status->status != 200) ::_exit(11);
+    const auto killed = client.call("POST", "/v1/sessions/00000000000000aa/kill");
+    if (!killed || killed->status != 403) ::_exit(12);
+    const auto reloaded = client.call("POST", "/v1/reload");
+    ::_exit(reloaded && reloaded->status == 403 ? 0 : 13);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(operations_.killed_by.pid, -1);
 }
 
 TEST_F(ControlServerTest, ReloadShowsProblemsWithTheirPlace) {
