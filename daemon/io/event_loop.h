@@ -25,7 +25,7 @@ class FdHandler {
 
 class EventLoop {
  public:
-  static constexpr int kEventsPerWait = 256;
+  static constexpr int kEventsPerWait = 64;
   static constexpr uint32_t kBothWays = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
   [[nodiscard]] static Result<EventLoop> create();

@@ -29,7 +29,8 @@ static_assert(kReadBufferBytes >= 2 * kWindowBytes);
 // here, so that one fsync serves a whole pipeline; bytes that wait for a full socket stop the other side at once.
 inline constexpr size_t kPendingBytesMax = 64 * 1024;
 
-// What one session may read in one turn before the others are served.
-inline constexpr size_t kTurnBytes = 4 * kReadBufferBytes;
+// What one session may read in one turn before the others are served. With EventLoop::kEventsPerWait it bounds how long a turn can
+// take, which the heartbeat depends on.
+inline constexpr size_t kTurnBytes = 2 * kReadBufferBytes;
 
 }  // namespace sluice::session
