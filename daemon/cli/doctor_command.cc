@@ -1,5 +1,3 @@
-#include <pwd.h>
-
 #include <algorithm>
 #include <cstdio>
 
@@ -12,16 +10,9 @@ namespace {
 
 using interception::Capability;
 
-constexpr const char* kServiceUser = "sluice";
-
 // What the host has, beside what the kernel can.
 std::vector<Capability> host_rows(const Context& context) {
   std::vector<Capability> rows;
-  const bool user = ::getpwnam(kServiceUser) != nullptr;
-  rows.push_back({"service user", user, user ? "user sluice exists" : "no user sluice",
-                  "the daemon keeps the user it was started as",
-                  "useradd --system --home-dir /var/lib/sluice --shell /usr/sbin/nologin sluice"});
-
   const std::string file = context.config_file.empty() ? config::kDefaultConfigFile : context.config_file;
   policies::Problems problems;
   const bool valid = config::load(file, problems).has_value();
