@@ -22,10 +22,12 @@ int64_t monotonic_ns() {
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-// The writer's own events hold nothing but words of this file, error texts of the system and paths of the configuration.
+// The writer's own events hold nothing but words of this file, error texts of the system and paths of the
+// configuration.
 class NothingToScan final : public policies::CardScanner {
  public:
-  void scan(std::span<const policies::ValueView>, std::vector<policies::Finding>& findings, std::span<size_t>) override {
+  void scan(std::span<const policies::ValueView>, std::vector<policies::Finding>& findings,
+            std::span<size_t>) override {
     findings.clear();
   }
   void mask(std::span<policies::ValueView>, std::span<const policies::Finding>, policies::MaskStyle) override {}
@@ -42,7 +44,8 @@ void sleep_ns(int64_t ns) {
 
 }  // namespace
 
-LogWriter::LogWriter(FileSystem& file_system, const LogOptions& options, StoreOptions store_options, LogPosition position)
+LogWriter::LogWriter(FileSystem& file_system, const LogOptions& options, StoreOptions store_options,
+                     LogPosition position)
     : options_(options),
       now_ns_(store_options.now_ns),
       store_(file_system, std::move(store_options), std::move(position)),
@@ -51,7 +54,9 @@ LogWriter::LogWriter(FileSystem& file_system, const LogOptions& options, StoreOp
   status_.log_id = to_hex(store_.log_id().data(), store_.log_id().size());
 }
 
-LogWriter::~LogWriter() { stop_thread(); }
+LogWriter::~LogWriter() {
+  stop_thread();
+}
 
 Status LogWriter::start() {
   if (!wake_fd_.valid()) return fail_errno("eventfd", errno);
@@ -92,7 +97,8 @@ Status LogWriter::flush(uint32_t timeout_ms) {
   const uint64_t one = 1;
   static_cast<void>(!::write(wake_fd_.get(), &one, sizeof one));
   std::unique_lock lock(mutex_);
-  const bool served = changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return flushes_served_ >= wanted; });
+  const bool served =
+      changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return flushes_served_ >= wanted; });
   if (served) return {};
   if (!status_.failure.empty()) return fail("the audit log cannot be written: " + status_.failure);
   return fail("the audit log was not written within " + std::to_string(timeout_ms) + " ms");
@@ -142,7 +148,8 @@ void LogWriter::take_new_rings() {
 Result<bool> LogWriter::append_pass() {
   bool any = false;
   for (; own_appended_ < own_events_.size(); ++own_appended_, any = true) {
-    if (const Status status = append_event(view_of(own_events_[own_appended_])); !status) return tl::unexpected(status.error());
+    if (const Status status = append_event(view_of(own_events_[own_appended_])); !status)
+      return tl::unexpected(status.error());
   }
   const size_t each_max = kEventsPerPassMax / std::max<size_t>(rings_.size(), 1);
   for (Producer* producer : rings_) {
@@ -202,11 +209,13 @@ bool LogWriter::somebody_waits() const {
   });
 }
 
-// Relaxed, under load: writing every few events as they come takes a tenth of the sessions' CPU in small writes [measured], so
-// the writer sleeps between passes; a ring that is half full wakes it.
+// Relaxed, under load: writing every few events as they come takes a tenth of the sessions' CPU in small writes
+// [measured], so the writer sleeps between passes; a ring that is half full wakes it.
 bool LogWriter::may_let_events_gather() const {
   if (options_.durability != Durability::relaxed) return false;
-  const auto half_full = [](const Producer* producer) { return producer->ring->free_slots() < events::EventRing::kSlots / 2; };
+  const auto half_full = [](const Producer* producer) {
+    return producer->ring->free_slots() < events::EventRing::kSlots / 2;
+  };
   return std::none_of(rings_.begin(), rings_.end(), half_full);
 }
 
@@ -215,7 +224,9 @@ bool LogWriter::commit_due(int64_t now_ns) const {
   if (store_.uncommitted_bytes() >= kUncommittedBytesMax) return true;
   if (now_ns - uncommitted_since_ns_ >= half_interval_ns()) return true;
   // Slots are held until a commit: a ring that fills up must not stall its producer.
-  const auto half_full = [](const Producer* producer) { return producer->ring->free_slots() < events::EventRing::kSlots / 2; };
+  const auto half_full = [](const Producer* producer) {
+    return producer->ring->free_slots() < events::EventRing::kSlots / 2;
+  };
   if (std::any_of(rings_.begin(), rings_.end(), half_full)) return true;
   return somebody_waits();
 }
@@ -237,15 +248,16 @@ Status LogWriter::commit() {
   return {};
 }
 
-// Under load a commit costs the CPU that the sessions need (90-110 µs [measured]), so commits keep a distance; then more sessions
-// share each. A lone client is not made to wait.
+// Under load a commit costs the CPU that the sessions need (90-110 µs [measured]), so commits keep a distance; then
+// more sessions share each. A lone client is not made to wait.
 void LogWriter::pace(int64_t now_ns) {
   if (last_commit_events_ <= kPaceAboveEvents) return;
   const int64_t wait_ns = last_commit_ns_ + options_.commit_interval_us * kNsPerUs - now_ns;
   if (wait_ns > 0 && wait_ns <= options_.commit_interval_us * kNsPerUs) sleep_ns(wait_ns);
 }
 
-// A write failed, or there is no space for a next segment. What was appended since the last commit is appended again later.
+// A write failed, or there is no space for a next segment. What was appended since the last commit is appended again
+// later.
 void LogWriter::went_wrong(const Error& error) {
   if (store_.active() && store_.uncommitted_bytes() > 0) store_.abandon();
   for (Producer* producer : rings_) producer->appended = producer->ring->durable();
@@ -307,13 +319,13 @@ void LogWriter::note_failure() {
   uint64_t self_findings = 0;
   const uint64_t failing_ms = static_cast<uint64_t>((monotonic_ns() - failing_since_ns_) / kNsPerMs);
   const events::UtcTime now{now_ns_()};
-  own_events_.push_back(events::EventBuilder(events::EventType::control_failure, now, events::EventOutcome::failure, daemon,
-                                             "audit-writer", "audit-log")
+  own_events_.push_back(events::EventBuilder(events::EventType::control_failure, now, events::EventOutcome::failure,
+                                             daemon, "audit-writer", "audit-log")
                             .detail("the audit log could not be written: " + why)
                             .counter("failing_ms", failing_ms)
                             .build(scanner, self_findings));
-  own_events_.push_back(events::EventBuilder(events::EventType::control_recovery, now, events::EventOutcome::success, daemon,
-                                             "audit-writer", "audit-log")
+  own_events_.push_back(events::EventBuilder(events::EventType::control_recovery, now, events::EventOutcome::success,
+                                             daemon, "audit-writer", "audit-log")
                             .detail("the audit log is written again")
                             .counter("failing_ms", failing_ms)
                             .build(scanner, self_findings));
@@ -323,7 +335,8 @@ void LogWriter::note_failure() {
 void LogWriter::sleep() {
   for (Producer* producer : rings_) producer->ring->set_writer_sleeping(true);
   const bool healthy = failing_since_ns_ == 0;
-  const bool woken = (healthy && somebody_waits()) || (stop_.load() && healthy) || flushes_wanted_.load() != flushes_seen_;
+  const bool woken =
+      (healthy && somebody_waits()) || (stop_.load() && healthy) || flushes_wanted_.load() != flushes_seen_;
   if (!woken) {
     const int64_t wait_ns = healthy ? half_interval_ns() : std::max<int64_t>(next_try_ns_ - monotonic_ns(), kNsPerMs);
     const timespec timeout{.tv_sec = wait_ns / 1'000'000'000, .tv_nsec = wait_ns % 1'000'000'000};

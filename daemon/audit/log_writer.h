@@ -1,8 +1,9 @@
-// The thread that writes the log: takes events out of the rings, appends, commits, answers "durable up to", and gets over
-// failures. Owns the segment store. Everything public may be called from other threads.
+// The thread that writes the log: takes events out of the rings, appends, commits, answers "durable up to", and gets
+// over failures. Owns the segment store. Everything public may be called from other threads.
 //
-// One pass: take what is there (bounded) → write → commit when somebody waits (strict) or when the flush interval is over.
-// An event stays in its ring's slot until it is durable; after a failed write the same events are simply taken again.
+// One pass: take what is there (bounded) → write → commit when somebody waits (strict) or when the flush interval is
+// over. An event stays in its ring's slot until it is durable; after a failed write the same events are simply taken
+// again.
 #pragma once
 
 #include <atomic>
@@ -24,12 +25,12 @@ namespace sluice::audit {
 
 class LogWriter {
  public:
-  static constexpr size_t kEventsPerPassMax = 8192;          // over all rings
-  static constexpr uint64_t kUncommittedBytesMax = 8u << 20; // a commit is forced beyond this
+  static constexpr size_t kEventsPerPassMax = 8192;           // over all rings
+  static constexpr uint64_t kUncommittedBytesMax = 8u << 20;  // a commit is forced beyond this
   static constexpr uint64_t kUnwrittenBytesMax = 1u << 20;
-  static constexpr uint64_t kPaceAboveEvents = 4;            // commits that served more are paced
-  static constexpr uint32_t kRetryMs = 250;                  // while failing
-  static constexpr uint32_t kStopMs = 5000;                  // longest wait for a failing disk at a stop
+  static constexpr uint64_t kPaceAboveEvents = 4;  // commits that served more are paced
+  static constexpr uint32_t kRetryMs = 250;        // while failing
+  static constexpr uint32_t kStopMs = 5000;        // longest wait for a failing disk at a stop
 
   LogWriter(FileSystem& file_system, const LogOptions& options, StoreOptions store_options, LogPosition position);
   ~LogWriter();
@@ -79,13 +80,13 @@ class LogWriter {
 
   // Writer thread alone.
   std::vector<Producer*> rings_;
-  std::deque<events::EncodedEvent> own_events_;   // the writer's own, not durable yet
+  std::deque<events::EncodedEvent> own_events_;  // the writer's own, not durable yet
   size_t own_appended_ = 0;
   int64_t uncommitted_since_ns_ = 0;
   int64_t last_commit_ns_ = 0;
   uint64_t uncommitted_events_ = 0;
   uint64_t last_commit_events_ = 0;
-  int64_t failing_since_ns_ = 0;   // monotonic; 0: healthy
+  int64_t failing_since_ns_ = 0;  // monotonic; 0: healthy
   int64_t next_try_ns_ = 0;
 
   std::atomic<bool> stop_{false};
@@ -93,7 +94,7 @@ class LogWriter {
   uint64_t flushes_seen_ = 0;
   bool flush_pending_ = false;
 
-  mutable std::mutex mutex_;       // what follows
+  mutable std::mutex mutex_;  // what follows
   std::condition_variable changed_;
   std::vector<std::unique_ptr<Producer>> producers_;
   uint64_t flushes_served_ = 0;
