@@ -131,6 +131,7 @@ PostgresMachine::Verdict PostgresMachine::on_bind(Bytes message, uint64_t total_
   pending.portal->formats = bind_.results;
   pending.portal->command = passed->command;
   pending.portal->executions_seen = executions_;
+  pending.portal->bound_in = segment_;
   // Planning runs functions that are declared immutable.
   const PreparedRef& of = pending.portal->prepared;
   if (!of || !of->statement || of->statement->may_change_settings) {
@@ -150,6 +151,8 @@ PostgresMachine::Verdict PostgresMachine::on_execute(Bytes message, Actions& act
   }
   PortalRef portal;
   if (portals_.find(execute->portal, segment_, portal) == NameTable<Portal>::Known::not_yet) return wait_for_server(actions);
+  // Whether it outlives the segment of its Bind is seen at that segment's ReadyForQuery.
+  if (portal && portal->bound_in < segment_ && portal->bound_in > resolved_) return wait_for_server(actions);
   // A portal that no Bind made: a cursor of SQL, or none at all.
   if (!portal) portal = std::make_shared<Portal>();
   CommandRequest request;

@@ -30,6 +30,7 @@ struct Portal {
   PreparedRef prepared;                    // null: unknown
   postgres::ResultFormats formats;
   ShapeRef shape;                          // once known
+  uint64_t bound_in = 0;                   // segment of its Bind
   uint64_t described_in = 0;
   uint64_t executions_seen = 0;            // the session's count of executions up to which the portal is surely still this one
   CommandId command = 0;                   // of its Bind, until an Execute takes it over or ReadyForQuery ends it

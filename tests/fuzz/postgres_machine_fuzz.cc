@@ -1,0 +1,454 @@
+// The whole PostgreSQL machine between a client that does what the input says and a server that keeps to the protocol, the same
+// conversation once with whole reads and once in small pieces. Holds:
+//   * a server that keeps to the protocol is never taken for one that does not;
+//   * no card number reaches the client;
+//   * what is left over is bounded unless parked, and every command completes once, and does so when the session is idle;
+//   * the split of the bytes changes nothing, unless one side had to wait for the other.
+// An input whose first byte is odd is instead fed as it stands to both sides: nothing may crash, and a raw card number may not pass.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "daemon/session/machine.h"
+#include "parsers/postgres/framing.h"
+#include "parsers/postgres/frontend.h"
+#include "tests/unit/daemon/session/postgres_messages.h"
+
+namespace {
+
+using namespace sluice;
+using namespace sluice::session;
+namespace fe = sluice::session::testing::fe;
+namespace be = sluice::session::testing::be;
+
+constexpr std::string_view kPan = "4111111111111111";
+constexpr size_t kOperationsMax = 40;
+
+[[noreturn]] void broken(const char* what, const std::string& detail = {}) {
+  std::fprintf(stderr, "invariant broken: %s %s\n", what, detail.c_str());
+  std::abort();
+}
+
+std::span<const uint8_t> view(const std::string& bytes) { return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}; }
+
+class Choices {
+ public:
+  Choices(const uint8_t* data, size_t size) : data_(data), size_(size) {}
+  uint8_t next() { return at_ < size_ ? data_[at_++] : 0; }
+  bool done() const { return at_ >= size_; }
+  std::span<const uint8_t> rest() const { return {data_ + at_, size_ - at_}; }
+
+ private:
+  const uint8_t* data_;
+  size_t size_;
+  size_t at_ = 0;
+};
+
+class Scanner final : public policies::CardScanner {
+ public:
+  void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings, std::span<size_t> settled) override {
+    findings.clear();
+    for (size_t i = 0; i < values.size(); ++i) {
+      const std::string_view bytes(reinterpret_cast<const char*>(values[i].bytes.data()), values[i].bytes.size());
+      size_t last_end = 0;
+      for (size_t at = bytes.find(kPan); at != bytes.npos; at = bytes.find(kPan, at + kPan.size())) {
+        policies::Finding finding;
+        finding.value = static_cast<uint32_t>(i);
+        finding.offset = static_cast<uint32_t>(at);
+        finding.length = kPan.size();
+        finding.column = values[i].column;
+        findings.push_back(finding);
+        last_end = at + kPan.size();
+      }
+      const bool open = values[i].part == policies::ValuePart::first || values[i].part == policies::ValuePart::middle;
+      if (open && settled.empty()) broken("parts without a place for what is settled");
+      if (!settled.empty()) settled[i] = open ? std::max(last_end, bytes.size() - std::min(bytes.size(), kPan.size() - 1)) : bytes.size();
+    }
+  }
+  void mask(std::span<policies::ValueView> values, std::span<const policies::Finding> findings, policies::MaskStyle) override {
+    for (const policies::Finding& finding : findings) std::memset(values[finding.value].bytes.data() + finding.offset + 6, '*', 6);
+  }
+};
+
+// Decides by the text alone, so that both runs decide alike. A park is answered by the second submission.
+class ScriptedGate final : public Gate {
+ public:
+  Answer submit(const CommandRequest& request) override {
+    const std::string text = request.statement ? request.statement->masked_text : std::string(request.text);
+    if (text.find("park") != text.npos && !parked) {
+      parked = true;
+      return Parked{};
+    }
+    parked = false;
+    const bool refuse_here = request.stage == Stage::bind || request.stage == Stage::execute ? text.find("late") != text.npos : true;
+    if (text.find("refuse") != text.npos && refuse_here) return Refused{"refused", "42501"};
+    Passed passed{policies::Permit::for_upkeep(policies::Upkeep::cancel), nullptr, 0};
+    if (request.stage == Stage::query || request.stage == Stage::parse) {
+      auto statement = std::make_shared<Statement>();
+      statement->masked_text = text;
+      statement->facts.kinds_complete = text.find("unknown") == text.npos;
+      statement->copies_in = text.find("COPYIN") != text.npos;
+      statement->may_change_settings = text.find("SET") != text.npos;
+      if (text.find("DEALLOCATE") != text.npos) statement->deallocates = {"*"};
+      passed.statement = statement;
+    }
+    if (request.record_intent) {
+      passed.command = ++last;
+      open.insert(last);
+    }
+    return passed;
+  }
+  void complete(CommandId command, const Completion&, std::span<const FindingCount>) override {
+    if (command != 0 && open.erase(command) == 0) broken("completed twice, or never begun");
+  }
+  void claimed(const policies::ClaimedIdentity&) override {}
+  void note(SessionNote, std::string_view) override {}
+
+  bool parked = false;
+  CommandId last = 0;
+  std::set<CommandId> open;
+};
+
+// A server that keeps to the protocol. What it answers to a text depends on the text and on nothing else.
+class Server {
+ public:
+  std::string take(const std::string& bytes) {
+    in_ += bytes;
+    std::string out;
+    size_t at = 0;
+    for (;;) {
+      const auto rest = view(in_).subspan(at);
+      const auto frame = postgres::peek_frame(rest, postgres::kFrontendBounds);
+      if (frame.state == postgres::FrameState::incomplete || frame.total_bytes() > rest.size()) break;
+      if (frame.state != postgres::FrameState::ok) broken("the server was sent nonsense");
+      at += frame.total_bytes();
+      out += one(frame.tag, rest.subspan(postgres::kHeaderBytes, frame.body_bytes));
+    }
+    in_.erase(0, at);
+    return out;
+  }
+
+ private:
+  static bool has(const std::string& text, const char* word) { return text.find(word) != text.npos; }
+  static size_t columns(const std::string& text) { return has(text, "rows") ? 1 + text.size() % 3 : 0; }
+  static std::string description(const std::string& text) {
+    return be::row_description(std::vector<be::Column>(columns(text), be::Column{"c"}));
+  }
+  static std::string rows(const std::string& text) {
+    std::string out;
+    const size_t size = has(text, "large") ? 36'000 : text.size() % 40;
+    for (size_t row = 0; columns(text) > 0 && row < 2; ++row) {
+      out += be::row(testing::Values(columns(text), std::string(size, '.') + std::string(kPan)));
+    }
+    return out;
+  }
+  std::string fail(const std::string& code) {
+    return be::error(code, "failed near " + std::string(kPan));
+  }
+  // Runs a statement, without its RowDescription.
+  std::string run(const std::string& text) {
+    std::string out;
+    if (has(text, "notice")) out += be::report('N', {{'S', "NOTICE"}, {'M', std::string(kPan)}});
+    if (has(text, "SET")) out += be::parameter("standard_conforming_strings", has(text, "on") ? "on" : "off");
+    if (has(text, "fail") || has(text, "pg_catalog.sluice_")) return out + fail("42883");
+    if (has(text, "COPYIN")) {
+      copying_ = true;
+      return out + be::copy_response('G');
+    }
+    if (has(text, "COPYOUT")) {
+      out += be::copy_response('H');
+      const std::string row = "1\t" + std::string(kPan) + "\n";
+      const size_t cut = text.size() % row.size();
+      out += be::copy_data(row.substr(0, cut)) + be::copy_data(row.substr(cut)) + be::copy_data(row) + be::copy_done();
+    } else {
+      out += rows(text);
+    }
+    if (has(text, "DEALLOCATE")) statements_.clear();
+    return out + be::complete("DONE 1");
+  }
+  std::string one(uint8_t tag, std::span<const uint8_t> body) {
+    if (copying_) return copy(tag);
+    if (tag == 'S') {
+      skipping_ = false;
+      portals_.clear();
+      return be::ready();
+    }
+    if (skipping_) return {};
+    std::string out;
+    switch (tag) {
+      case 'Q': {
+        const std::string text(postgres::decode_query(body)->text);
+        query_ = true;
+        if (text.empty()) return be::empty_query() + be::ready();
+        if (columns(text) > 0 && !has(text, "fail") && !has(text, "COPY")) out = description(text);
+        out += run(text);
+        portals_.clear();
+        return copying_ ? out : out + be::ready();
+      }
+      case 'F': {
+        postgres::FunctionCall call;
+        if (!postgres::decode_function_call(body, body.size(), call)) broken("malformed FunctionCall");
+        return (call.function_oid == 0 ? fail("42883") : be::function_result(kPan)) + be::ready();
+      }
+      case 'P': {
+        const auto parse = postgres::decode_parse(body);
+        if (!parse) broken("malformed Parse");
+        const std::string name(parse->name), text(parse->text);
+        if (name.empty()) statements_.erase(name);
+        if (has(text, "pg_catalog.sluice_") || has(text, "syntax") || statements_.count(name) != 0) {
+          out = fail("42601");
+        } else {
+          statements_[name] = text;
+          out = be::parse_complete();
+        }
+        break;
+      }
+      case 'B': {
+        postgres::Bind bind;
+        if (!postgres::decode_bind(body, body.size(), bind)) broken("malformed Bind");
+        const auto found = statements_.find(std::string(bind.statement));
+        if (found == statements_.end()) {
+          out = fail("26000");
+        } else {
+          portals_[std::string(bind.portal)] = found->second;
+          out = be::bind_complete();
+        }
+        break;
+      }
+      case 'D': {
+        const auto target = postgres::decode_named_target(body);
+        const bool statement = target->kind == postgres::NameKind::statement;
+        auto& names = statement ? statements_ : portals_;
+        const auto found = names.find(std::string(target->name));
+        if (found == names.end()) {
+          out = fail("26000");
+        } else {
+          if (statement) out = be::parameter_description({25});
+          out += columns(found->second) > 0 && !has(found->second, "COPY") ? description(found->second) : be::no_data();
+        }
+        break;
+      }
+      case 'E': {
+        const auto found = portals_.find(std::string(postgres::decode_execute(body)->portal));
+        query_ = false;
+        out = found == portals_.end() ? fail("34000") : run(found->second);
+        break;
+      }
+      case 'C': {
+        const auto target = postgres::decode_named_target(body);
+        (target->kind == postgres::NameKind::statement ? statements_ : portals_).erase(std::string(target->name));
+        out = be::close_complete();
+        break;
+      }
+      default: break;
+    }
+    skipping_ = skipping_ || failed(out);
+    return out;
+  }
+  static bool failed(const std::string& out) {
+    bool error = false;
+    for (size_t at = 0; at < out.size();) {
+      const auto rest = view(out).subspan(at);
+      error = error || rest[0] == 'E';
+      at += postgres::peek_frame(rest, postgres::kBackendBounds).total_bytes();
+    }
+    return error;
+  }
+  std::string copy(uint8_t tag) {
+    if (tag == 'd' || tag == 'H' || tag == 'S') return {};
+    copying_ = false;
+    std::string out = tag == 'c' ? be::complete("COPY 1") : fail("57014");
+    if (tag != 'c' && tag != 'f') broken("a command was let into a COPY");
+    if (query_) return out + be::ready();
+    skipping_ = tag != 'c';
+    return out;
+  }
+
+  std::string in_;
+  bool skipping_ = false;
+  bool copying_ = false;
+  bool query_ = false;
+  std::map<std::string, std::string> statements_;
+  std::map<std::string, std::string> portals_;
+};
+
+class Conversation {
+ public:
+  explicit Conversation(size_t split) : split_(split) {
+    MachineLimits limits;
+    limits.statement_bytes_max = 40'000;
+    limits.stand_in_seed = 7;
+    machine_ = make_postgres_machine(gate, scanner_, limits);
+  }
+  void client(const std::string& bytes) { arrive(Side::client, bytes); }
+  void server(const std::string& bytes) { arrive(Side::server, bytes); }
+  // Lets the model server answer what it was sent, until nothing moves.
+  void answer() {
+    while (!closed && asked_ < to_server.size()) {
+      const std::string bytes = to_server.substr(asked_);
+      asked_ = to_server.size();
+      server(model_.take(bytes));
+    }
+  }
+  // What was sent so far (the start-up message) is not for the model.
+  void begin() { asked_ = to_server.size(); }
+  [[nodiscard]] Phase phase() const { return machine_->phase(); }
+
+  ScriptedGate gate;
+  std::string to_client, to_server, detail;
+  bool closed = false;
+  bool waited_for_server = false;
+
+ private:
+  void arrive(Side side, const std::string& bytes) {
+    // Much data in tiny pieces takes long and says no more.
+    const size_t piece = bytes.size() < 4096 ? split_ : std::max<size_t>(split_, 1021);
+    for (size_t at = 0; at < bytes.size() && !closed; at += piece) {
+      std::string& left = left_[static_cast<size_t>(side)];
+      left += bytes.substr(at, piece);
+      if (side == Side::server || !machine_->parked()) present(side);
+    }
+  }
+  void present(Side side) {
+    for (;;) {
+      const bool waited = machine_->parked();
+      std::string& left = left_[static_cast<size_t>(side)];
+      std::vector<uint8_t> buffer(left.begin(), left.end());
+      const size_t taken = machine_->on_bytes(side, buffer, actions_);
+      if (taken > buffer.size()) broken("took more than there was");
+      execute();
+      left.assign(buffer.begin() + static_cast<ptrdiff_t>(taken), buffer.end());
+      if (closed) return;
+      const bool parked = machine_->parked();
+      waited_for_server = waited_for_server || (parked && !gate.parked);
+      if (!(side == Side::client && parked) && left.size() >= kWindowBytes) broken("too much left over");
+      if (parked && gate.parked) {
+        machine_->resume(actions_);
+        execute();
+      } else if (!waited || parked) {
+        return;
+      }
+      side = Side::client;
+    }
+  }
+  void execute() {
+    for (const Actions::Piece& piece : actions_.client()) to_client.append(reinterpret_cast<const char*>(piece.data), piece.size);
+    for (const Actions::Piece& piece : actions_.server()) to_server.append(reinterpret_cast<const char*>(piece.data), piece.size);
+    if (actions_.close_reason() != CloseReason::none) {
+      closed = true;
+      detail = actions_.close_detail();
+    }
+    actions_.clear();
+  }
+
+  size_t split_;
+  Scanner scanner_;
+  Actions actions_;
+  std::unique_ptr<Machine> machine_;
+  Server model_;
+  std::string left_[2];
+  size_t asked_ = 0;
+};
+
+constexpr const char* kTexts[] = {"", "rows", "rows a notice", "rows large", "fail", "refuse", "refuse late", "park rows", "SET on", "SET off",
+                                  "rows '\\'", "COPYIN", "COPYOUT", "COPYOUT cut elsewhere", "unknown rows", "DEALLOCATE", "syntax", "rows fail",
+                                  "park COPYIN", "unknown COPYIN", "refuse park", "notice fail"};
+constexpr const char* kNames[] = {"", "s", "t"};
+
+std::string operation(Choices& choices) {
+  const uint8_t what = choices.next();
+  const std::string text = kTexts[choices.next() % std::size(kTexts)];
+  const char* name = kNames[what / 16 % 3];
+  switch (what % 16) {
+    case 0: return fe::query(text);
+    case 1: return fe::parse(name, text);
+    case 2: return fe::bind("", name, {"value"});
+    case 3: return fe::bind("p", name, {std::nullopt, std::string(kPan)});
+    case 4: return fe::describe('S', name);
+    case 5: return fe::describe('P', "");
+    case 6: return fe::execute("");
+    case 7: return fe::execute("p", 1);
+    case 8: return fe::close('S', name);
+    case 9: return fe::sync();
+    case 10: return fe::flush();
+    case 11: return fe::function_call(what / 16, {"x"}, fe::Format::text);
+    case 12: return fe::copy_data("1\tx\n");
+    case 13: return what / 16 % 2 == 0 ? fe::copy_done() : fe::copy_fail("no");
+    case 14: return fe::parse(name, text) + fe::bind("", name) + fe::execute("") + fe::sync();
+    default: return what / 16 == 15 ? fe::query(std::string(40'001, 'x')) : fe::bind("", name, {std::string(what / 16 * 3'000u, 'v')});
+  }
+}
+
+void talk(Conversation& conversation, Choices choices) {
+  conversation.client(fe::startup({{"user", "u"}}));
+  conversation.server(be::authentication(0) + be::parameter("client_encoding", "UTF8") + be::parameter("standard_conforming_strings", "on") +
+                      be::ready());
+  conversation.begin();
+  for (size_t i = 0; i < kOperationsMax && !choices.done() && !conversation.closed; ++i) {
+    // Sometimes the server answers at once, sometimes the client runs ahead.
+    const bool at_once = choices.next() % 2 == 0;
+    conversation.client(operation(choices));
+    if (at_once) conversation.answer();
+  }
+  conversation.answer();
+  conversation.client(fe::copy_done() + fe::sync());
+  conversation.answer();
+}
+
+void check(const Conversation& conversation) {
+  if (conversation.to_client.find(kPan) != std::string::npos) broken("a card number reached the client");
+  if (conversation.to_client.find("sluice_") != std::string::npos) broken("the name of a stand-in reached the client");
+  if (conversation.closed && conversation.detail != "unexpected message type during COPY from stdin") {
+    broken("a session that keeps to the protocol was ended:", conversation.detail);
+  }
+  if (!conversation.closed && conversation.phase() != Phase::idle) broken("not idle after Sync");
+  if (!conversation.closed && !conversation.gate.open.empty()) broken("a command never completed");
+}
+
+void raw(Choices choices) {
+  Conversation conversation(1 + choices.next() * 16u);
+  conversation.client(fe::startup({{"user", "u"}}));
+  conversation.server(be::authentication(0) + be::ready());
+  while (!choices.done() && !conversation.closed) {
+    const uint8_t what = choices.next();
+    const auto rest = choices.rest();
+    const size_t size = std::min<size_t>(rest.size(), what / 2);
+    const std::string bytes(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(size));
+    for (size_t i = 0; i < size; ++i) (void)choices.next();
+    if (what % 2 == 0) {
+      conversation.client(bytes);
+    } else {
+      conversation.server(bytes);
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Choices choices(data, size);
+  const uint8_t mode = choices.next();
+  if (mode % 2 == 1) {
+    raw(choices);
+    return 0;
+  }
+  Conversation whole(2 * kWindowBytes);
+  talk(whole, choices);
+  check(whole);
+  Conversation cut(mode < 4 ? 1 + mode : 16 + mode * 37u);  // byte by byte is slow: not always
+  talk(cut, choices);
+  check(cut);
+  // Where the client's messages waited for the server's, how much of its answer had come decides what they find.
+  if (whole.waited_for_server || cut.waited_for_server) return 0;
+  if (whole.to_client != cut.to_client) broken("the split changed what the client gets");
+  if (whole.to_server != cut.to_server) broken("the split changed what the server gets");
+  return 0;
+}
