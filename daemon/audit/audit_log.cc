@@ -31,7 +31,8 @@ int64_t wall_clock_ns() {
 }
 
 Result<UniqueFd> lock_directory(const std::string& directory) {
-  if (::mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST) return fail_errno("create " + directory, errno);
+  if (::mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST)
+    return fail_errno("create " + directory, errno);
   UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return fail_errno("open " + directory, errno);
   for (int attempt = 0; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0; ++attempt) {
@@ -85,7 +86,8 @@ class AuditLogImpl final : public AuditLog {
 
 Result<std::unique_ptr<AuditLog>> AuditLog::open(const LogOptions& options) {
   if (options.segment_bytes < kSegmentBytesMin || options.segment_bytes > kSegmentBytesMax) {
-    return fail("segment size must be from " + std::to_string(kSegmentBytesMin) + " to " + std::to_string(kSegmentBytesMax) + " bytes");
+    return fail("segment size must be from " + std::to_string(kSegmentBytesMin) + " to " +
+                std::to_string(kSegmentBytesMax) + " bytes");
   }
   auto lock = lock_directory(options.directory);
   if (!lock) return within("audit log", lock.error());
@@ -93,7 +95,8 @@ Result<std::unique_ptr<AuditLog>> AuditLog::open(const LogOptions& options) {
   RecoveryInput input{options.directory, lock->get(), read_boot_id(), wall_clock_ns()};
   auto position = recover_log(file_system, input);
   if (!position) return within("audit log", position.error());
-  if (position->fresh && ::getrandom(position->log_id.data(), position->log_id.size(), 0) != static_cast<ssize_t>(position->log_id.size())) {
+  if (position->fresh && ::getrandom(position->log_id.data(), position->log_id.size(), 0) !=
+                             static_cast<ssize_t>(position->log_id.size())) {
     return fail_errno("audit log: random log id", errno);
   }
   StoreOptions store;

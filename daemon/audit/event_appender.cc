@@ -34,7 +34,8 @@ void EventAppender::append(const events::EventView& event) {
   begin_segment_if_new();
   if (event.text != nullptr) {
     if (texts_.size() >= kTextsRememberedMax) texts_.clear();
-    if (texts_.insert(event.text->sha256).second) store_.append(RecordKind::text, event.text->sha256, event.text->masked);
+    if (texts_.insert(event.text->sha256).second)
+      store_.append(RecordKind::text, event.text->sha256, event.text->masked);
   }
   if (event.session != 0 && !event.context) append_context(event);
   const uint64_t index = store_.append(RecordKind::event, event.bytes);

@@ -1,6 +1,6 @@
-// Turns events into records: the event itself, before it the statement text where this segment does not have it yet, and the
-// session's context where this segment does not have that yet. So every segment can be read on its own, and whole segments can
-// be removed when their time is over. Used by the audit writer alone; not thread safe.
+// Turns events into records: the event itself, before it the statement text where this segment does not have it yet,
+// and the session's context where this segment does not have that yet. So every segment can be read on its own, and
+// whole segments can be removed when their time is over. Used by the audit writer alone; not thread safe.
 #pragma once
 
 #include <cstdint>

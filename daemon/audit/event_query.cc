@@ -16,8 +16,8 @@
 namespace sluice::audit {
 namespace {
 
-// How far an event's time may lie from the time its segment was begun (clock set back, log failing for long), for leaving whole
-// segments out by time.
+// How far an event's time may lie from the time its segment was begun (clock set back, log failing for long), for
+// leaving whole segments out by time.
 constexpr int64_t kClockSlackNs = 24 * 3600LL * 1'000'000'000;
 
 // The segment's first record, without reading more than it.
@@ -31,15 +31,17 @@ std::optional<SegmentRecord> header_of(const std::string& path) {
   return decode_segment(std::string_view(*body).substr(1));
 }
 
-// Whether an event that is passed over may carry a session's context and has to be parsed all the same. Our builder writes the
-// type first; what starts otherwise is parsed.
+// Whether an event that is passed over may carry a session's context and has to be parsed all the same. Our builder
+// writes the type first; what starts otherwise is parsed.
 bool may_carry_context(std::string_view payload) {
   constexpr char kTypeTag = 0x08;
   if (payload.size() < 2 || payload[0] != kTypeTag) return true;
   return payload[1] == events::SESSION_STARTED || payload[1] == events::AUTHENTICATION;
 }
 
-int64_t plus_slack(int64_t ns) { return ns > INT64_MAX - kClockSlackNs ? INT64_MAX : ns + kClockSlackNs; }
+int64_t plus_slack(int64_t ns) {
+  return ns > INT64_MAX - kClockSlackNs ? INT64_MAX : ns + kClockSlackNs;
+}
 
 }  // namespace
 
@@ -47,13 +49,17 @@ struct EventStream::State {
   enum class Outcome : uint8_t { go_on, finished };
 
   State(std::string directory_, EventQuery query_, Filter filter_)
-      : directory(std::move(directory_)), query(std::move(query_)), filter(std::move(filter_)), next_index(query.from_index) {}
+      : directory(std::move(directory_)),
+        query(std::move(query_)),
+        filter(std::move(filter_)),
+        next_index(query.from_index) {}
 
   Result<Outcome> enter_first();
   Result<bool> enter_next();
   Status enter(const std::string& name);
   Result<Outcome> read_segment(const std::function<bool(std::string_view)>& line);
-  Result<Outcome> take_event(uint64_t index, std::string_view payload, const std::function<bool(std::string_view)>& line);
+  Result<Outcome> take_event(uint64_t index, std::string_view payload,
+                             const std::function<bool(std::string_view)>& line);
   Status take_context(std::string_view payload);
   void load_text(EventRecord& record) const;
   [[nodiscard]] std::string path(const std::string& segment) const { return directory + "/" + segment; }
@@ -61,25 +67,26 @@ struct EventStream::State {
   const std::string directory;
   const EventQuery query;
   const Filter filter;
-  uint64_t next_index;      // first index that was not looked at
+  uint64_t next_index;  // first index that was not looked at
   uint64_t matched = 0;
 
   std::optional<SegmentReader> reader;
-  std::string name;         // of the segment that is read
-  uint64_t index = 0;       // of the next record
+  std::string name;    // of the segment that is read
+  uint64_t index = 0;  // of the next record
   bool segment_done = false;
   std::unordered_map<uint64_t, std::unique_ptr<events::Event>> contexts;  // by session
   std::unordered_map<std::string, uint64_t> texts;                        // hash → offset of the record
   events::Event event;
-  mutable std::string text;        // the last text that was loaded …
-  mutable std::string text_hash;   // … and its hash
+  mutable std::string text;       // the last text that was loaded …
+  mutable std::string text_hash;  // … and its hash
   std::string line_buffer;
 };
 
 Status EventStream::State::enter(const std::string& segment) {
   auto opened = SegmentReader::open(path(segment));
   if (!opened) return tl::unexpected(opened.error());
-  if (!opened->prefix_valid()) return fail(path(segment) + ": not a segment of format version 1 (`sluice audit verify` tells more)");
+  if (!opened->prefix_valid())
+    return fail(path(segment) + ": not a segment of format version 1 (`sluice audit verify` tells more)");
   reader = std::move(*opened);
   name = segment;
   segment_done = false;
@@ -96,8 +103,9 @@ Result<EventStream::State::Outcome> EventStream::State::enter_first() {
   if (!listing) return tl::unexpected(listing.error());
   const std::vector<std::string>& names = listing->segments;
   if (names.empty()) return Outcome::finished;
-  const auto behind = std::upper_bound(names.begin(), names.end(), query.from_index,
-                                       [](uint64_t wanted, const std::string& segment) { return wanted < *parse_segment_name(segment); });
+  const auto behind = std::upper_bound(
+      names.begin(), names.end(), query.from_index,
+      [](uint64_t wanted, const std::string& segment) { return wanted < *parse_segment_name(segment); });
   size_t first = behind == names.begin() ? 0 : static_cast<size_t>(behind - names.begin()) - 1;
   if (query.since_ns != INT64_MIN) {
     for (; first + 1 < names.size(); ++first) {
@@ -131,7 +139,8 @@ Status EventStream::State::take_context(std::string_view payload) {
   if (payload.size() <= sizeof(uint64_t)) return fail(name + ": a session context without its event");
   auto context = std::make_unique<events::Event>();
   payload.remove_prefix(sizeof(uint64_t));
-  if (!context->ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return fail(name + ": a session context cannot be read");
+  if (!context->ParseFromArray(payload.data(), static_cast<int>(payload.size())))
+    return fail(name + ": a session context cannot be read");
   const uint64_t session = context->session();
   contexts[session] = std::move(context);
   return {};
@@ -144,7 +153,8 @@ void EventStream::State::load_text(EventRecord& record) const {
     const auto found = texts.find(hash);
     if (found == texts.end()) return;
     auto body = reader->read_body_at(found->second);
-    if (!body) return;  // trimmed or damaged under our hands; the event is shown without its text, verify tells the rest
+    if (!body)
+      return;  // trimmed or damaged under our hands; the event is shown without its text, verify tells the rest
     text = body->substr(std::min(body->size(), 1 + kHashBytes));
     text_hash = hash;
   }
@@ -183,13 +193,15 @@ Result<EventStream::State::Outcome> EventStream::State::take_event(uint64_t at, 
 }
 
 // Reads on in the current segment. go_on: its end is reached; segment_done says whether for good.
-Result<EventStream::State::Outcome> EventStream::State::read_segment(const std::function<bool(std::string_view)>& line) {
+Result<EventStream::State::Outcome> EventStream::State::read_segment(
+    const std::function<bool(std::string_view)>& line) {
   RecordView record;
   for (;;) {
     const auto step = reader->next(record);
     if (!step) return tl::unexpected(step.error());
     if (*step == SegmentReader::Step::damaged) {
-      // At the end of the log this is a record that is being written, or was when the host went down. Elsewhere it is damage.
+      // At the end of the log this is a record that is being written, or was when the host went down. Elsewhere it is
+      // damage.
       const auto listing = list_log(directory);
       if (!listing) return tl::unexpected(listing.error());
       const bool is_last = listing->segments.empty() || listing->segments.back() <= name;
@@ -197,7 +209,8 @@ Result<EventStream::State::Outcome> EventStream::State::read_segment(const std::
       if (const Status status = reader->refresh(); !status) return tl::unexpected(status.error());
       const auto again = reader->next(record);
       if (again && *again == SegmentReader::Step::damaged) {
-        return fail(path(name) + ": damaged at record " + std::to_string(index) + " (`sluice audit verify` tells more)");
+        return fail(path(name) + ": damaged at record " + std::to_string(index) +
+                    " (`sluice audit verify` tells more)");
       }
       if (!again || *again == SegmentReader::Step::end) return Outcome::go_on;
     } else if (*step == SegmentReader::Step::end) {
@@ -206,15 +219,21 @@ Result<EventStream::State::Outcome> EventStream::State::read_segment(const std::
     const uint64_t at = index++;
     Result<Outcome> outcome = Outcome::go_on;
     switch (record.kind) {
-      case RecordKind::event: outcome = take_event(at, record.payload, line); break;
+      case RecordKind::event:
+        outcome = take_event(at, record.payload, line);
+        break;
       case RecordKind::context:
         if (const Status status = take_context(record.payload); !status) return tl::unexpected(status.error());
         break;
       case RecordKind::text:
-        if (record.payload.size() >= kHashBytes) texts[std::string(record.payload.substr(0, kHashBytes))] = record.offset;
+        if (record.payload.size() >= kHashBytes)
+          texts[std::string(record.payload.substr(0, kHashBytes))] = record.offset;
         break;
-      case RecordKind::seal: segment_done = true; break;
-      default: break;
+      case RecordKind::seal:
+        segment_done = true;
+        break;
+      default:
+        break;
     }
     next_index = std::max(next_index, index);
     if (!outcome || *outcome == Outcome::finished) return outcome;
@@ -254,7 +273,8 @@ Result<QueryResult> EventStream::run(const std::function<bool(std::string_view)>
   }
 }
 
-Result<QueryResult> query_events(const std::string& directory, const EventQuery& query, const std::function<bool(std::string_view)>& line) {
+Result<QueryResult> query_events(const std::string& directory, const EventQuery& query,
+                                 const std::function<bool(std::string_view)>& line) {
   auto stream = EventStream::open(directory, query);
   if (!stream) return tl::unexpected(stream.error());
   return stream->run(line);

@@ -48,9 +48,12 @@ std::string_view type_word(const events::Event& event) {
 
 std::string_view outcome_word(const events::Event& event) {
   switch (event.outcome()) {
-    case events::SUCCESS: return "success";
-    case events::REFUSED: return "refused";
-    default: return "failure";  // what is not known to have succeeded has not
+    case events::SUCCESS:
+      return "success";
+    case events::REFUSED:
+      return "refused";
+    default:
+      return "failure";  // what is not known to have succeeded has not
   }
 }
 
@@ -148,16 +151,16 @@ void append_command(const EventRecord& record, std::string& out) {
   }
   command.text_or_null("stage", event.stage());
   append_list(event.kinds(), command.member("kinds"), [&](const std::string& kind) { append_json_string(kind, out); });
-  append_list(event.relations(), command.member("relations"), [&](const events::Relation& relation) {
-    append_json_string(full_name(relation), out);
-  });
+  append_list(event.relations(), command.member("relations"),
+              [&](const events::Relation& relation) { append_json_string(full_name(relation), out); });
   std::vector<std::string> written;
   for (const events::Relation& relation : event.relations()) {
     if (relation.access() != kAccessRead) written.push_back(full_name(relation));
   }
   append_list(written, command.member("writes"), [&](const std::string& name) { append_json_string(name, out); });
   if (!event.functions().empty()) {
-    append_list(event.functions(), command.member("functions"), [&](const std::string& name) { append_json_string(name, out); });
+    append_list(event.functions(), command.member("functions"),
+                [&](const std::string& name) { append_json_string(name, out); });
   }
   if (!event.bind_values().empty()) {
     append_list(event.bind_values(), command.member("bind_values"), [&](const events::BindValue& value) {
@@ -276,49 +279,88 @@ void EventSubject::values(FilterKey key, std::vector<std::string_view>& out) con
     if (there) out.push_back(keep(std::to_string(value)));
   };
   switch (key) {
-    case FilterKey::index: return number(true, record_.index);
-    case FilterKey::type: return text(type_word(event));
-    case FilterKey::session: if (event.session() != 0) out.push_back(keep(session_id(event, record_.context))); return;
-    case FilterKey::target: return text(context.resource());
-    case FilterKey::outcome: return text(outcome_word(event));
-    case FilterKey::rule: return text(event.rule());
-    case FilterKey::policy_version: return text(event.policy_version());
-    case FilterKey::origin: return text(context.origin());
-    case FilterKey::destination: return text(context.destination());
-    case FilterKey::user: return text(who.user());
-    case FilterKey::uid: return number(who.has_uid(), who.uid());
-    case FilterKey::gid: return number(who.has_gid(), who.gid());
-    case FilterKey::group: return text(who.group());
-    case FilterKey::pid: return number(who.has_pid(), who.pid());
-    case FilterKey::exe: return text(who.exe());
-    case FilterKey::exe_sha256: return text(who.exe_sha256());
-    case FilterKey::unit: return text(who.unit());
-    case FilterKey::container: return text(who.container());
-    case FilterKey::cgroup: return text(who.cgroup());
-    case FilterKey::db_user: return text(context.claimed().user());
-    case FilterKey::database: return text(context.claimed().database());
-    case FilterKey::application: return text(context.claimed().application());
-    case FilterKey::command_id: return number(event.command() != 0, event.command());
+    case FilterKey::index:
+      return number(true, record_.index);
+    case FilterKey::type:
+      return text(type_word(event));
+    case FilterKey::session:
+      if (event.session() != 0) out.push_back(keep(session_id(event, record_.context)));
+      return;
+    case FilterKey::target:
+      return text(context.resource());
+    case FilterKey::outcome:
+      return text(outcome_word(event));
+    case FilterKey::rule:
+      return text(event.rule());
+    case FilterKey::policy_version:
+      return text(event.policy_version());
+    case FilterKey::origin:
+      return text(context.origin());
+    case FilterKey::destination:
+      return text(context.destination());
+    case FilterKey::user:
+      return text(who.user());
+    case FilterKey::uid:
+      return number(who.has_uid(), who.uid());
+    case FilterKey::gid:
+      return number(who.has_gid(), who.gid());
+    case FilterKey::group:
+      return text(who.group());
+    case FilterKey::pid:
+      return number(who.has_pid(), who.pid());
+    case FilterKey::exe:
+      return text(who.exe());
+    case FilterKey::exe_sha256:
+      return text(who.exe_sha256());
+    case FilterKey::unit:
+      return text(who.unit());
+    case FilterKey::container:
+      return text(who.container());
+    case FilterKey::cgroup:
+      return text(who.cgroup());
+    case FilterKey::db_user:
+      return text(context.claimed().user());
+    case FilterKey::database:
+      return text(context.claimed().database());
+    case FilterKey::application:
+      return text(context.claimed().application());
+    case FilterKey::command_id:
+      return number(event.command() != 0, event.command());
     case FilterKey::text:
       load_text_(record_);
       if (record_.has_text) out.push_back(record_.text);
       return;
-    case FilterKey::stage: return text(event.stage());
-    case FilterKey::kind: for (const std::string& kind : event.kinds()) text(kind); return;
+    case FilterKey::stage:
+      return text(event.stage());
+    case FilterKey::kind:
+      for (const std::string& kind : event.kinds()) text(kind);
+      return;
     case FilterKey::relation:
       for (const events::Relation& relation : event.relations()) {
         text(relation.name());
         if (!relation.schema().empty()) out.push_back(keep(full_name(relation)));
       }
       return;
-    case FilterKey::function: for (const std::string& function : event.functions()) text(function); return;
-    case FilterKey::error_code: return text(event.error_code());
-    case FilterKey::detail: return text(event.detail());
-    case FilterKey::finding_kind: for (const events::Finding& finding : event.findings()) text(finding.kind()); return;
-    case FilterKey::finding_brand: for (const events::Finding& finding : event.findings()) text(finding.brand()); return;
-    case FilterKey::finding_where: for (const events::Finding& finding : event.findings()) text(finding.where()); return;
-    case FilterKey::rows: return number(event.has_rows(), event.rows());
-    case FilterKey::bytes: return number(event.has_bytes(), event.bytes());
+    case FilterKey::function:
+      for (const std::string& function : event.functions()) text(function);
+      return;
+    case FilterKey::error_code:
+      return text(event.error_code());
+    case FilterKey::detail:
+      return text(event.detail());
+    case FilterKey::finding_kind:
+      for (const events::Finding& finding : event.findings()) text(finding.kind());
+      return;
+    case FilterKey::finding_brand:
+      for (const events::Finding& finding : event.findings()) text(finding.brand());
+      return;
+    case FilterKey::finding_where:
+      for (const events::Finding& finding : event.findings()) text(finding.where());
+      return;
+    case FilterKey::rows:
+      return number(event.has_rows(), event.rows());
+    case FilterKey::bytes:
+      return number(event.has_bytes(), event.bytes());
   }
 }
 

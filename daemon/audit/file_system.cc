@@ -48,7 +48,8 @@ class RealFileSystem final : public FileSystem {
   Status allocate(int fd, uint64_t bytes) override {
     int error = 0;
     do {
-      error = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));  // writes zeros where the file system cannot allocate
+      error =
+          ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));  // writes zeros where the file system cannot allocate
     } while (error == EINTR);
     if (error != 0) return fail_errno("allocate " + std::to_string(bytes) + " bytes", error);
     return {};

@@ -13,7 +13,8 @@
 namespace sluice::audit {
 
 // How a new segment gets its space. `zeroed`: really written with zeros, so that later commits need not touch the file
-// system's metadata (about half the time of a commit [measured: 94-114 against 170-230 µs]). `reserved`: allocated only.
+// system's metadata (about half the time of a commit [measured: 94-114 against 170-230 µs]). `reserved`: allocated
+// only.
 enum class Preallocation : uint8_t { reserved, zeroed };
 
 class FileSystem {

@@ -19,40 +19,87 @@ struct KeyWord {
 
 // The keys of the policy language and the names of the JSON output. The first word of a key is the one errors suggest.
 constexpr KeyWord kKeyWords[] = {
-    {"type", FilterKey::type}, {"target", FilterKey::target}, {"session", FilterKey::session}, {"outcome", FilterKey::outcome},
-    {"rule", FilterKey::rule}, {"policy_version", FilterKey::policy_version}, {"origin", FilterKey::origin},
-    {"destination", FilterKey::destination}, {"index", FilterKey::index}, {"rows", FilterKey::rows}, {"bytes", FilterKey::bytes},
-    {"detail", FilterKey::detail}, {"error_code", FilterKey::error_code},
-    {"identity.user", FilterKey::user}, {"identity.uid", FilterKey::uid}, {"identity.gid", FilterKey::gid},
-    {"identity.group", FilterKey::group}, {"identity.pid", FilterKey::pid}, {"identity.exe", FilterKey::exe},
-    {"identity.exe_sha256", FilterKey::exe_sha256}, {"identity.unit", FilterKey::unit},
-    {"identity.container", FilterKey::container}, {"identity.cgroup", FilterKey::cgroup},
-    {"identity.db_user", FilterKey::db_user}, {"identity.database", FilterKey::database},
+    {"type", FilterKey::type},
+    {"target", FilterKey::target},
+    {"session", FilterKey::session},
+    {"outcome", FilterKey::outcome},
+    {"rule", FilterKey::rule},
+    {"policy_version", FilterKey::policy_version},
+    {"origin", FilterKey::origin},
+    {"destination", FilterKey::destination},
+    {"index", FilterKey::index},
+    {"rows", FilterKey::rows},
+    {"bytes", FilterKey::bytes},
+    {"detail", FilterKey::detail},
+    {"error_code", FilterKey::error_code},
+    {"identity.user", FilterKey::user},
+    {"identity.uid", FilterKey::uid},
+    {"identity.gid", FilterKey::gid},
+    {"identity.group", FilterKey::group},
+    {"identity.pid", FilterKey::pid},
+    {"identity.exe", FilterKey::exe},
+    {"identity.exe_sha256", FilterKey::exe_sha256},
+    {"identity.unit", FilterKey::unit},
+    {"identity.container", FilterKey::container},
+    {"identity.cgroup", FilterKey::cgroup},
+    {"identity.db_user", FilterKey::db_user},
+    {"identity.database", FilterKey::database},
     {"identity.application", FilterKey::application},
-    {"identity.attested.user", FilterKey::user}, {"identity.attested.uid", FilterKey::uid},
-    {"identity.attested.pid", FilterKey::pid}, {"identity.attested.exe", FilterKey::exe},
-    {"identity.attested.unit", FilterKey::unit}, {"identity.attested.container", FilterKey::container},
-    {"identity.attested.cgroup", FilterKey::cgroup}, {"identity.claimed.user", FilterKey::db_user},
-    {"identity.claimed.database", FilterKey::database}, {"identity.claimed.application", FilterKey::application},
-    {"user", FilterKey::user}, {"uid", FilterKey::uid}, {"gid", FilterKey::gid}, {"group", FilterKey::group},
-    {"pid", FilterKey::pid}, {"exe", FilterKey::exe}, {"exe_sha256", FilterKey::exe_sha256}, {"unit", FilterKey::unit},
-    {"container", FilterKey::container}, {"cgroup", FilterKey::cgroup}, {"db_user", FilterKey::db_user},
-    {"database", FilterKey::database}, {"application", FilterKey::application},
-    {"command.text", FilterKey::text}, {"command.id", FilterKey::command_id}, {"command.stage", FilterKey::stage},
-    {"command.kind", FilterKey::kind}, {"command.kinds", FilterKey::kind}, {"statement", FilterKey::kind},
-    {"command.statement", FilterKey::kind}, {"command.relation", FilterKey::relation}, {"command.relations", FilterKey::relation},
-    {"tables", FilterKey::relation}, {"command.tables", FilterKey::relation}, {"functions", FilterKey::function},
-    {"command.functions", FilterKey::function}, {"findings.kind", FilterKey::finding_kind},
-    {"findings.brand", FilterKey::finding_brand}, {"findings.where", FilterKey::finding_where},
+    {"identity.attested.user", FilterKey::user},
+    {"identity.attested.uid", FilterKey::uid},
+    {"identity.attested.pid", FilterKey::pid},
+    {"identity.attested.exe", FilterKey::exe},
+    {"identity.attested.unit", FilterKey::unit},
+    {"identity.attested.container", FilterKey::container},
+    {"identity.attested.cgroup", FilterKey::cgroup},
+    {"identity.claimed.user", FilterKey::db_user},
+    {"identity.claimed.database", FilterKey::database},
+    {"identity.claimed.application", FilterKey::application},
+    {"user", FilterKey::user},
+    {"uid", FilterKey::uid},
+    {"gid", FilterKey::gid},
+    {"group", FilterKey::group},
+    {"pid", FilterKey::pid},
+    {"exe", FilterKey::exe},
+    {"exe_sha256", FilterKey::exe_sha256},
+    {"unit", FilterKey::unit},
+    {"container", FilterKey::container},
+    {"cgroup", FilterKey::cgroup},
+    {"db_user", FilterKey::db_user},
+    {"database", FilterKey::database},
+    {"application", FilterKey::application},
+    {"command.text", FilterKey::text},
+    {"command.id", FilterKey::command_id},
+    {"command.stage", FilterKey::stage},
+    {"command.kind", FilterKey::kind},
+    {"command.kinds", FilterKey::kind},
+    {"statement", FilterKey::kind},
+    {"command.statement", FilterKey::kind},
+    {"command.relation", FilterKey::relation},
+    {"command.relations", FilterKey::relation},
+    {"tables", FilterKey::relation},
+    {"command.tables", FilterKey::relation},
+    {"functions", FilterKey::function},
+    {"command.functions", FilterKey::function},
+    {"findings.kind", FilterKey::finding_kind},
+    {"findings.brand", FilterKey::finding_brand},
+    {"findings.where", FilterKey::finding_where},
 };
 
 enum class Operator : uint8_t { equal, not_equal, matches, less, less_equal, greater, greater_equal };
 
 bool is_number_key(FilterKey key) {
   switch (key) {
-    case FilterKey::index: case FilterKey::uid: case FilterKey::gid: case FilterKey::pid: case FilterKey::command_id:
-    case FilterKey::rows: case FilterKey::bytes: return true;
-    default: return false;
+    case FilterKey::index:
+    case FilterKey::uid:
+    case FilterKey::gid:
+    case FilterKey::pid:
+    case FilterKey::command_id:
+    case FilterKey::rows:
+    case FilterKey::bytes:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -98,7 +145,8 @@ std::vector<std::string_view> vocabulary(FilterKey key) {
   } else if (key == FilterKey::outcome) {
     words = {"success", "failure", "refused"};
   } else if (key == FilterKey::kind) {
-    for (size_t i = 0; i < policies::kStatementKindCount; ++i) words.push_back(to_string(static_cast<policies::StatementKind>(i)));
+    for (size_t i = 0; i < policies::kStatementKindCount; ++i)
+      words.push_back(to_string(static_cast<policies::StatementKind>(i)));
   }
   return words;
 }
@@ -140,11 +188,16 @@ struct Filter::Node {
 
   [[nodiscard]] bool matches(const FilterSubject& subject, std::vector<std::string_view>& values) const {
     switch (what) {
-      case What::all: return true;
-      case What::both: return left->matches(subject, values) && right->matches(subject, values);
-      case What::either: return left->matches(subject, values) || right->matches(subject, values);
-      case What::negated: return !left->matches(subject, values);
-      case What::compare: break;
+      case What::all:
+        return true;
+      case What::both:
+        return left->matches(subject, values) && right->matches(subject, values);
+      case What::either:
+        return left->matches(subject, values) || right->matches(subject, values);
+      case What::negated:
+        return !left->matches(subject, values);
+      case What::compare:
+        break;
     }
     values.clear();
     subject.values(key, values);
@@ -160,15 +213,20 @@ struct Filter::Node {
     const auto number_there = number_of(there);
     if (!number_there.has_value()) return false;
     switch (op) {
-      case Operator::less: return *number_there < number;
-      case Operator::less_equal: return *number_there <= number;
-      case Operator::greater: return *number_there > number;
-      default: return *number_there >= number;
+      case Operator::less:
+        return *number_there < number;
+      case Operator::less_equal:
+        return *number_there <= number;
+      case Operator::greater:
+        return *number_there > number;
+      default:
+        return *number_there >= number;
     }
   }
 };
 
-// Recursive descent: either := both ("or" both)*, both := unit ("and" unit)*, unit := "not" unit | "(" either ")" | comparison.
+// Recursive descent: either := both ("or" both)*, both := unit ("and" unit)*, unit := "not" unit | "(" either ")" |
+// comparison.
 class Filter::Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -179,7 +237,8 @@ class Filter::Parser {
     auto node = either(0);
     if (!node) return node;
     skip_space();
-    if (at_ != text_.size()) return error(at_, text_[at_] == ')' ? "\")\" without \"(\"" : "expected \"and\" or \"or\"");
+    if (at_ != text_.size())
+      return error(at_, text_[at_] == ')' ? "\")\" without \"(\"" : "expected \"and\" or \"or\"");
     return node;
   }
 
@@ -252,7 +311,8 @@ class Filter::Parser {
   }
 
   NodeResult comparison() {
-    if (++comparisons_ > kComparisonsMax) return error(at_, "more than " + std::to_string(kComparisonsMax) + " comparisons");
+    if (++comparisons_ > kComparisonsMax)
+      return error(at_, "more than " + std::to_string(kComparisonsMax) + " comparisons");
     skip_space();
     const size_t key_at = at_;
     while (at_ < text_.size() && is_key_byte(text_[at_])) ++at_;
@@ -260,14 +320,16 @@ class Filter::Parser {
     if (word.empty()) return error(key_at, "expected a key such as type, target or identity.user");
     auto node = std::make_unique<Node>();
     node->what = Node::What::compare;
-    const auto* known = std::find_if(std::begin(kKeyWords), std::end(kKeyWords), [&](const KeyWord& k) { return k.word == word; });
+    const auto* known =
+        std::find_if(std::begin(kKeyWords), std::end(kKeyWords), [&](const KeyWord& k) { return k.word == word; });
     if (known == std::end(kKeyWords)) {
       std::vector<std::string_view> words;
       for (const KeyWord& key : kKeyWords) words.push_back(key.word);
       return error(key_at, "unknown key \"" + std::string(word) + "\"" + nearest(word, words));
     }
     node->key = known->key;
-    if (!take_operator(node->op)) return error(at_, "expected one of = != ~ < <= > >= after \"" + std::string(word) + "\"");
+    if (!take_operator(node->op))
+      return error(at_, "expected one of = != ~ < <= > >= after \"" + std::string(word) + "\"");
     skip_space();
     const size_t value_at = at_;
     auto value = take_value();
@@ -308,8 +370,13 @@ class Filter::Parser {
   bool take_operator(Operator& op) {
     skip_space();
     static constexpr std::array<std::pair<std::string_view, Operator>, 7> kOperators = {{
-        {"!=", Operator::not_equal}, {"<=", Operator::less_equal}, {">=", Operator::greater_equal},
-        {"=", Operator::equal}, {"~", Operator::matches}, {"<", Operator::less}, {">", Operator::greater},
+        {"!=", Operator::not_equal},
+        {"<=", Operator::less_equal},
+        {">=", Operator::greater_equal},
+        {"=", Operator::equal},
+        {"~", Operator::matches},
+        {"<", Operator::less},
+        {">", Operator::greater},
     }};
     for (const auto& [word, which] : kOperators) {
       if (!text_.substr(at_).starts_with(word)) continue;
@@ -327,7 +394,8 @@ class Filter::Parser {
       const size_t opened = at_;
       const char quote = text_[at_++];
       while (at_ < text_.size() && text_[at_] != quote) {
-        const bool escaped = text_[at_] == '\\' && at_ + 1 < text_.size() && (text_[at_ + 1] == quote || text_[at_ + 1] == '\\');
+        const bool escaped =
+            text_[at_] == '\\' && at_ + 1 < text_.size() && (text_[at_ + 1] == quote || text_[at_ + 1] == '\\');
         if (escaped) ++at_;
         value.push_back(text_[at_++]);
       }
@@ -335,7 +403,8 @@ class Filter::Parser {
       ++at_;
       return value;
     }
-    while (at_ < text_.size() && std::string_view(" \t\n()").find(text_[at_]) == std::string_view::npos) value.push_back(text_[at_++]);
+    while (at_ < text_.size() && std::string_view(" \t\n()").find(text_[at_]) == std::string_view::npos)
+      value.push_back(text_[at_++]);
     if (value.empty()) return error(at_, "expected a value (\"\" for an empty one)");
     return value;
   }

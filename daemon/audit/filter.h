@@ -1,8 +1,8 @@
 // The filter language of `sluice events --filter`: comparisons of keys joined by and, or, not and parentheses.
 //   type=command_blocked and target=payments-* and identity.user=alice and command.text~"cards"
-// Operators: = and != (with `*` as wildcard), ~ (regular expression, linear time), < <= > >= on numbers. A key of a list
-// matches where one entry does; != where none does. Limits below; grammar and keys in docs/events.md.
-// A Filter is immutable but owns matcher scratch: one thread at a time.
+// Operators: = and != (with `*` as wildcard), ~ (regular expression, linear time), < <= > >= on numbers. A key of a
+// list matches where one entry does; != where none does. Limits below; grammar and keys in docs/events.md. A Filter is
+// immutable but owns matcher scratch: one thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +17,41 @@
 namespace sluice::audit {
 
 enum class FilterKey : uint8_t {
-  index, type, session, target, outcome, rule, policy_version, origin, destination, user, uid, gid, group, pid, exe, exe_sha256,
-  unit, container, cgroup, db_user, database, application, command_id, text, stage, kind, relation, function, error_code,
-  detail, finding_kind, finding_brand, finding_where, rows, bytes,
+  index,
+  type,
+  session,
+  target,
+  outcome,
+  rule,
+  policy_version,
+  origin,
+  destination,
+  user,
+  uid,
+  gid,
+  group,
+  pid,
+  exe,
+  exe_sha256,
+  unit,
+  container,
+  cgroup,
+  db_user,
+  database,
+  application,
+  command_id,
+  text,
+  stage,
+  kind,
+  relation,
+  function,
+  error_code,
+  detail,
+  finding_kind,
+  finding_brand,
+  finding_where,
+  rows,
+  bytes,
 };
 
 // What a filter is asked about: the values of a key, none or several.

@@ -77,7 +77,9 @@ std::string encode_prefix() {
   return out;
 }
 
-bool is_prefix(std::string_view bytes) { return bytes == encode_prefix(); }
+bool is_prefix(std::string_view bytes) {
+  return bytes == encode_prefix();
+}
 
 std::string encode(const SegmentRecord& record) {
   std::string out;

@@ -17,8 +17,8 @@ namespace sluice::audit {
 
 inline constexpr std::string_view kMagic{"SLUICELG", 8};
 inline constexpr uint32_t kFormatVersion = 1;
-inline constexpr size_t kPrefixBytes = 16;         // magic, version u32, zero u32
-inline constexpr size_t kRecordHeaderBytes = 8;    // length u32 (of the body), crc32c u32 (of length and body)
+inline constexpr size_t kPrefixBytes = 16;       // magic, version u32, zero u32
+inline constexpr size_t kRecordHeaderBytes = 8;  // length u32 (of the body), crc32c u32 (of length and body)
 inline constexpr size_t kRecordBytesMax = (size_t{16} << 20) + (1u << 18);  // body; the statement limit, with room
 inline constexpr size_t kSegmentBytesMin = 4096;
 inline constexpr size_t kSegmentBytesMax = size_t{1} << 30;
@@ -28,11 +28,11 @@ inline constexpr std::string_view kReserveName = "reserve";  // the next segment
 
 // First byte of a body. Numbers are for ever.
 enum class RecordKind : uint8_t {
-  segment = 1,     // first record of every segment: SegmentRecord
-  event = 2,       // a serialised sluice.events.Event
-  text = 3,        // sha256 of the text (32 bytes), text: stands before the first event of its segment that refers to it
-  context = 4,     // index u64 of the event, then its bytes: identity and origin of a session, repeated in a later segment
-  seal = 5,        // last record of a closed segment: SealRecord
+  segment = 1,  // first record of every segment: SegmentRecord
+  event = 2,    // a serialised sluice.events.Event
+  text = 3,     // sha256 of the text (32 bytes), text: stands before the first event of its segment that refers to it
+  context = 4,  // index u64 of the event, then its bytes: identity and origin of a session, repeated in a later segment
+  seal = 5,     // last record of a closed segment: SealRecord
   checkpoint = 6,  // reserved: a signed checkpoint (C2SP tlog-checkpoint)
   blob = 7,        // reserved: a reference to content beside the log
 };
@@ -52,7 +52,7 @@ using BootId = std::array<uint8_t, 16>;
 
 // How the segment before this one ended.
 enum class PreviousEnd : uint8_t {
-  none = 0,       // there is none: the log starts here
+  none = 0,  // there is none: the log starts here
   sealed = 1,
   abandoned = 2,  // a write to it failed: it ends, without a seal, at previous_bytes
 };
@@ -60,14 +60,14 @@ enum class PreviousEnd : uint8_t {
 // Payload of a segment's first record.
 struct SegmentRecord {
   LogId log_id{};
-  BootId boot_id{};           // of the kernel that wrote it (random per boot)
-  uint64_t number = 0;        // of the segment, from 0
-  uint64_t first_index = 0;   // leaf index of this record; the file is named after it
+  BootId boot_id{};          // of the kernel that wrote it (random per boot)
+  uint64_t number = 0;       // of the segment, from 0
+  uint64_t first_index = 0;  // leaf index of this record; the file is named after it
   int64_t created_ns = 0;
   PreviousEnd previous_end = PreviousEnd::none;
   uint64_t previous_bytes = 0;  // size of the segment before this one
-  Frontier frontier;          // of all leaves before this one
-  std::string host;           // name of the host; at most kHostBytesMax
+  Frontier frontier;            // of all leaves before this one
+  std::string host;             // name of the host; at most kHostBytesMax
 };
 inline constexpr size_t kHostBytesMax = 255;
 
@@ -80,11 +80,11 @@ enum class SealReason : uint8_t {
 // Payload of a segment's last record.
 struct SealRecord {
   SealReason reason = SealReason::rolled;
-  uint64_t index = 0;         // leaf index of this record, which is the number of leaves before it
-  uint64_t offset = 0;        // of this record in the file
-  uint64_t torn_bytes = 0;    // recovered: bytes that were cut off
+  uint64_t index = 0;       // leaf index of this record, which is the number of leaves before it
+  uint64_t offset = 0;      // of this record in the file
+  uint64_t torn_bytes = 0;  // recovered: bytes that were cut off
   int64_t created_ns = 0;
-  Hash root{};                // over all leaves of the log before this one
+  Hash root{};  // over all leaves of the log before this one
 };
 inline constexpr size_t kSealBodyBytes = 1 + 1 + 4 * 8 + kHashBytes;
 inline constexpr size_t kSealRecordBytes = kRecordHeaderBytes + kSealBodyBytes;
@@ -102,7 +102,7 @@ size_t append_record(std::string& out, RecordKind kind, bool after_commit, std::
 // The checksum that a record with this body has.
 [[nodiscard]] uint32_t record_crc(std::string_view body);
 
-[[nodiscard]] std::string segment_name(uint64_t first_index);           // 20 decimal digits and the suffix
+[[nodiscard]] std::string segment_name(uint64_t first_index);  // 20 decimal digits and the suffix
 [[nodiscard]] std::optional<uint64_t> parse_segment_name(std::string_view name);
 [[nodiscard]] std::string to_hex(const uint8_t* bytes, size_t size);
 

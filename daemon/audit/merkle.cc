@@ -1,5 +1,5 @@
-// OpenSSL's one-block interface is used although 3.0 calls it deprecated: the EVP interface costs a few hundred nanoseconds of
-// locking and look-ups per digest, which is more than the hashing of a leaf itself.
+// OpenSSL's one-block interface is used although 3.0 calls it deprecated: the EVP interface costs a few hundred
+// nanoseconds of locking and look-ups per digest, which is more than the hashing of a leaf itself.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "daemon/audit/merkle.h"
 

@@ -1,6 +1,6 @@
-// The Merkle tree of the log (RFC 6962 section 2.1): leaf hash SHA-256(0x00 ‖ leaf), node hash SHA-256(0x01 ‖ left ‖ right).
-// Only the frontier is kept: the roots of the full subtrees that the leaves so far fall into, the largest first.
-// Pure values; not thread safe.
+// The Merkle tree of the log (RFC 6962 section 2.1): leaf hash SHA-256(0x00 ‖ leaf), node hash SHA-256(0x01 ‖ left ‖
+// right). Only the frontier is kept: the roots of the full subtrees that the leaves so far fall into, the largest
+// first. Pure values; not thread safe.
 #pragma once
 
 #include <array>

@@ -4,8 +4,12 @@
 
 namespace sluice::audit {
 
-void Pattern::FreeDatabase::operator()(hs_database* database) const { hs_free_database(database); }
-void Pattern::FreeScratch::operator()(hs_scratch* scratch) const { hs_free_scratch(scratch); }
+void Pattern::FreeDatabase::operator()(hs_database* database) const {
+  hs_free_database(database);
+}
+void Pattern::FreeScratch::operator()(hs_scratch* scratch) const {
+  hs_free_scratch(scratch);
+}
 
 Result<Pattern> Pattern::compile(const std::string& expression) {
   if (expression.find('\0') != std::string::npos) return fail("a pattern cannot hold a zero byte");
@@ -29,7 +33,8 @@ bool Pattern::occurs_in(std::string_view text) const {
   const auto stop_at_first = [](unsigned, unsigned long long, unsigned long long, unsigned, void*) { return 1; };
   // A null pointer is not accepted even for no bytes.
   const char* data = text.empty() ? "" : text.data();
-  return hs_scan(database_.get(), data, static_cast<unsigned>(text.size()), 0, scratch_.get(), stop_at_first, nullptr) != HS_SUCCESS;
+  return hs_scan(database_.get(), data, static_cast<unsigned>(text.size()), 0, scratch_.get(), stop_at_first,
+                 nullptr) != HS_SUCCESS;
 }
 
 }  // namespace sluice::audit

@@ -1,5 +1,6 @@
 // A regular expression that is matched in linear time (Hyperscan, block mode), so that no pattern can stall a query.
-// What Hyperscan cannot do in linear time (back-references, look-around) is refused when it is compiled. One thread at a time.
+// What Hyperscan cannot do in linear time (back-references, look-around) is refused when it is compiled. One thread at
+// a time.
 #pragma once
 
 #include <memory>
@@ -16,8 +17,8 @@ namespace sluice::audit {
 class Pattern {
  public:
   [[nodiscard]] static Result<Pattern> compile(const std::string& expression);
-  // Whether it occurs anywhere in `text` (bytes; dot matches newlines too). An internal error counts as a match: a query shows
-  // too much rather than too little.
+  // Whether it occurs anywhere in `text` (bytes; dot matches newlines too). An internal error counts as a match: a
+  // query shows too much rather than too little.
   [[nodiscard]] bool occurs_in(std::string_view text) const;
 
  private:

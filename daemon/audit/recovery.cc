@@ -12,7 +12,8 @@ namespace sluice::audit {
 namespace {
 
 tl::unexpected<Error> tampered(const SegmentScan& scan, const std::string& what) {
-  return fail("the log has been altered: " + scan.name + ": " + what + " (`sluice audit verify` tells more; the log is left as it is)");
+  return fail("the log has been altered: " + scan.name + ": " + what +
+              " (`sluice audit verify` tells more; the log is left as it is)");
 }
 
 // What a crash may leave behind the last valid record of the last segment, and what it may not. Empty: it may.
@@ -27,7 +28,8 @@ std::string impossible_after_crash(const SegmentScan& last, const BootId& boot_i
 }
 
 // Cuts the torn tail off and seals. Returns the sentence for the report.
-Result<std::string> close_after_crash(FileSystem& file_system, const RecoveryInput& input, SegmentScan& last, LogPosition& position) {
+Result<std::string> close_after_crash(FileSystem& file_system, const RecoveryInput& input, SegmentScan& last,
+                                      LogPosition& position) {
   const std::string path = input.directory + "/" + last.name;
   auto fd = file_system.open_file(path, O_RDWR);
   if (!fd) return tl::unexpected(fd.error());
@@ -49,12 +51,13 @@ Result<std::string> close_after_crash(FileSystem& file_system, const RecoveryInp
   position.frontier.append(leaf_hash(std::string_view(bytes).substr(body)));
   position.previous_end = PreviousEnd::sealed;
   position.previous_bytes = last.end + bytes.size();
-  return "the log had not been closed; cut " + std::to_string(last.tail_bytes) + " torn bytes off " + last.name + " behind record " +
-         std::to_string(last.frontier.size() - 1);
+  return "the log had not been closed; cut " + std::to_string(last.tail_bytes) + " torn bytes off " + last.name +
+         " behind record " + std::to_string(last.frontier.size() - 1);
 }
 
 // A sealed last segment: trims what a crash left behind the seal.
-Result<std::string> trim_sealed(FileSystem& file_system, const RecoveryInput& input, const SegmentScan& last, LogPosition& position) {
+Result<std::string> trim_sealed(FileSystem& file_system, const RecoveryInput& input, const SegmentScan& last,
+                                LogPosition& position) {
   position.frontier = last.frontier;
   position.previous_end = PreviousEnd::sealed;
   position.previous_bytes = last.end;
@@ -95,9 +98,10 @@ Result<std::vector<SegmentScan>> scan_all(const RecoveryInput& input, const std:
   return scans;
 }
 
-// An abandoned segment was cut at its last durable record before the next one was begun, on a disk that was failing. Where the
-// cut did not last, it is made again; the next segment says where.
-Status cut_abandoned(FileSystem& file_system, const RecoveryInput& input, SegmentScan& scan, const SegmentRecord& next) {
+// An abandoned segment was cut at its last durable record before the next one was begun, on a disk that was failing.
+// Where the cut did not last, it is made again; the next segment says where.
+Status cut_abandoned(FileSystem& file_system, const RecoveryInput& input, SegmentScan& scan,
+                     const SegmentRecord& next) {
   if (next.previous_end != PreviousEnd::abandoned || scan.file_bytes <= next.previous_bytes) return {};
   auto fd = file_system.open_file(input.directory + "/" + scan.name, O_RDWR);
   if (!fd) return tl::unexpected(fd.error());
@@ -121,7 +125,8 @@ Result<LogPosition> recover_log(FileSystem& file_system, const RecoveryInput& in
   }
   auto scans = scan_all(input, listing->segments);
   if (!scans) return tl::unexpected(scans.error());
-  if (const std::string what = check_chain(nullptr, scans->front()); !what.empty()) return tampered(scans->front(), what);
+  if (const std::string what = check_chain(nullptr, scans->front()); !what.empty())
+    return tampered(scans->front(), what);
   for (size_t i = 0; i + 1 < scans->size(); ++i) {
     const Status status = cut_abandoned(file_system, input, (*scans)[i], *(*scans)[i + 1].header);
     if (!status) return within("cut " + (*scans)[i].name, status.error());
@@ -142,13 +147,14 @@ Result<LogPosition> recover_log(FileSystem& file_system, const RecoveryInput& in
   if (!report) return tl::unexpected(report.error());
   position.recovered = std::move(*report);
   for (const SegmentScan& scan : *scans) position.bytes += scan.end;
-  // Behind a segment that was sealed for the next one the reserve stays until it has become that: its absence would mean that a
-  // segment was taken away. Its content is made anew.
+  // Behind a segment that was sealed for the next one the reserve stays until it has become that: its absence would
+  // mean that a segment was taken away. Its content is made anew.
   const bool next_is_due = last.seal.has_value() && last.seal->reason == SealReason::rolled;
   if (!next_is_due) {
     if (const Status status = file_system.remove_file(reserve); !status) return tl::unexpected(status.error());
   }
-  if (const Status status = file_system.sync_directory(input.directory_fd); !status) return tl::unexpected(status.error());
+  if (const Status status = file_system.sync_directory(input.directory_fd); !status)
+    return tl::unexpected(status.error());
   return position;
 }
 

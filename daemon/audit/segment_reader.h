@@ -1,5 +1,5 @@
-// Reads one segment file from front to back, a record at a time, with bounded memory. Used by recovery, verify and queries;
-// safe beside a running writer (plain reads, nothing mapped). One thread per reader.
+// Reads one segment file from front to back, a record at a time, with bounded memory. Used by recovery, verify and
+// queries; safe beside a running writer (plain reads, nothing mapped). One thread per reader.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@
 namespace sluice::audit {
 
 struct RecordView {
-  uint64_t offset = 0;      // of the record in the file
+  uint64_t offset = 0;  // of the record in the file
   RecordKind kind = RecordKind::event;
   bool after_commit = false;
-  std::string_view body;    // the leaf; valid until the next call
-  std::string_view payload; // body without its kind byte
+  std::string_view body;     // the leaf; valid until the next call
+  std::string_view payload;  // body without its kind byte
 };
 
 class SegmentReader {

@@ -16,8 +16,8 @@ namespace sluice::audit {
 namespace {
 
 constexpr size_t kScanThreadsMax = 16;
-// Most bytes checksummed while looking for records behind a damage. Crafted bytes could make that quadratic; beyond the limit
-// the answer is "damaged", the safe one.
+// Most bytes checksummed while looking for records behind a damage. Crafted bytes could make that quadratic; beyond the
+// limit the answer is "damaged", the safe one.
 constexpr uint64_t kSearchBytesMax = uint64_t{4} << 30;
 
 struct Unmap {
@@ -128,7 +128,9 @@ void check_seal(const RecordView& record, SegmentScan& scan) {
 // Checks one record after the first one and counts it.
 void take_record(const RecordView& record, SegmentScan& scan) {
   switch (record.kind) {
-    case RecordKind::segment: found_fault(scan, "a second description of the segment inside it"); break;
+    case RecordKind::segment:
+      found_fault(scan, "a second description of the segment inside it");
+      break;
     case RecordKind::event: {
       const auto time = event_time_ns(record.payload);
       if (!time.has_value()) {
@@ -154,9 +156,12 @@ void take_record(const RecordView& record, SegmentScan& scan) {
     case RecordKind::context:
       if (record.payload.size() <= sizeof(uint64_t)) found_fault(scan, "a session context without its event");
       break;
-    case RecordKind::seal: check_seal(record, scan); break;
+    case RecordKind::seal:
+      check_seal(record, scan);
+      break;
     case RecordKind::checkpoint:
-    case RecordKind::blob: break;  // reserved: their bytes are covered as every leaf is
+    case RecordKind::blob:
+      break;  // reserved: their bytes are covered as every leaf is
   }
 }
 
@@ -259,8 +264,10 @@ std::string check_chain(const SegmentScan* previous, const SegmentScan& next) {
   const SegmentRecord& header = *next.header;
   if (previous == nullptr) {
     const bool begins = header.number == 0;
-    if (begins != (header.previous_end == PreviousEnd::none)) return "its number and what it says about the one before it do not fit";
-    if (begins && (header.first_index != 0 || header.previous_bytes != 0)) return "the first segment claims one before it";
+    if (begins != (header.previous_end == PreviousEnd::none))
+      return "its number and what it says about the one before it do not fit";
+    if (begins && (header.first_index != 0 || header.previous_bytes != 0))
+      return "the first segment claims one before it";
     return {};
   }
   const SegmentRecord& before = *previous->header;
@@ -268,7 +275,8 @@ std::string check_chain(const SegmentScan* previous, const SegmentScan& next) {
   if (header.number != before.number + 1) return "a segment before it is missing";
   const uint64_t leaves = previous->quick ? previous->seal->index + 1 : previous->frontier.size();
   if (header.first_index != leaves) return "records before it are missing";
-  if (!previous->quick && header.frontier != previous->frontier) return "the hashes of the records before it are not those it was written after";
+  if (!previous->quick && header.frontier != previous->frontier)
+    return "the hashes of the records before it are not those it was written after";
   if (header.previous_bytes != previous->end) return "the segment before it has another size than when it was written";
   const bool sealed = previous->seal.has_value();
   if (sealed != (header.previous_end == PreviousEnd::sealed)) return "the segment before it ended otherwise";
@@ -330,7 +338,8 @@ std::optional<int64_t> event_time_ns(std::string_view event) {
         event.remove_prefix(*size);
         break;
       }
-      default: return std::nullopt;  // no event of ours has other wire types
+      default:
+        return std::nullopt;  // no event of ours has other wire types
     }
   }
   return std::nullopt;

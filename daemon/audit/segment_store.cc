@@ -13,7 +13,8 @@ constexpr size_t kZeroChunkBytes = 512 * 1024;  // written and synced at a time,
 
 // --- Reserve ---------------------------------------------------------------------------------------------------------
 
-Reserve::Reserve(FileSystem& file_system, std::string directory, int directory_fd, uint64_t bytes, Preallocation preallocation)
+Reserve::Reserve(FileSystem& file_system, std::string directory, int directory_fd, uint64_t bytes,
+                 Preallocation preallocation)
     : file_system_(file_system),
       directory_(std::move(directory)),
       path_(directory_ + "/" + std::string(kReserveName)),
@@ -95,7 +96,8 @@ void Reserve::run() {
 }
 
 Result<UniqueFd> Reserve::make() {
-  // The name, once there, stays: behind a segment that was sealed for the next one, a missing reserve is a missing segment.
+  // The name, once there, stays: behind a segment that was sealed for the next one, a missing reserve is a missing
+  // segment.
   auto fd = file_system_.open_file(path_, O_RDWR | O_CREAT | O_TRUNC);
   if (!fd) return tl::unexpected(fd.error());
   Status status = file_system_.allocate(fd->get(), bytes_);
@@ -111,8 +113,8 @@ Result<UniqueFd> Reserve::make() {
   // The entry is durable before anything depends on it: recovery takes a missing reserve for a missing segment.
   if (status) status = file_system_.sync_directory(directory_fd_);
   if (!status) {
-    // Half a reserve keeps the space that the rest of the system is short of. Giving it back may fail too; then the next
-    // attempt does it.
+    // Half a reserve keeps the space that the rest of the system is short of. Giving it back may fail too; then the
+    // next attempt does it.
     static_cast<void>(file_system_.truncate(fd->get(), 0));
     return tl::unexpected(status.error());
   }
@@ -162,7 +164,9 @@ Status SegmentStore::begin() {
   const std::string name = segment_name(record.first_index);
   Status status = file_system_.write_at(fd->get(), bytes, 0);
   if (status) status = file_system_.sync_data(fd->get());
-  if (status) status = file_system_.rename_file(options_.directory + "/" + std::string(kReserveName), options_.directory + "/" + name);
+  if (status)
+    status =
+        file_system_.rename_file(options_.directory + "/" + std::string(kReserveName), options_.directory + "/" + name);
   if (!status) return within("begin segment " + name, status.error());
   // The name stands; whether it is durable, only this tells. If not, it becomes the reserve again
   // before the next attempt: nothing has been promised about it.
@@ -200,7 +204,8 @@ bool SegmentStore::fits(uint64_t bytes) const {
 
 Status SegmentStore::write() {
   if (buffer_.empty()) return {};
-  if (const Status status = file_system_.write_at(fd_.get(), buffer_, offset_); !status) return within(name_, status.error());
+  if (const Status status = file_system_.write_at(fd_.get(), buffer_, offset_); !status)
+    return within(name_, status.error());
   offset_ += buffer_.size();
   buffer_.clear();
   return {};

@@ -1,8 +1,9 @@
-// Appends records to the log: the current segment, the tree's frontier, commits, rolling over, giving a segment up after a
-// failed write. Knows nothing of rings and events. One thread (the audit writer); the reserve segment is prepared beside it.
+// Appends records to the log: the current segment, the tree's frontier, commits, rolling over, giving a segment up
+// after a failed write. Knows nothing of rings and events. One thread (the audit writer); the reserve segment is
+// prepared beside it.
 //
-// A failed write or fdatasync is never repeated on the same pages: abandon() goes back to the last commit, and begin() starts
-// a new segment there; whoever appended since then appends again.
+// A failed write or fdatasync is never repeated on the same pages: abandon() goes back to the last commit, and begin()
+// starts a new segment there; whoever appended since then appends again.
 #pragma once
 
 #include <condition_variable>
@@ -20,13 +21,14 @@
 
 namespace sluice::audit {
 
-// Prepares the file that becomes the next segment, on its own thread, so that a full disk shows while the current segment still
-// has room, and no commit waits for zeros being written.
+// Prepares the file that becomes the next segment, on its own thread, so that a full disk shows while the current
+// segment still has room, and no commit waits for zeros being written.
 class Reserve {
  public:
   static constexpr uint32_t kRetryMs = 250;
 
-  Reserve(FileSystem& file_system, std::string directory, int directory_fd, uint64_t bytes, Preallocation preallocation);
+  Reserve(FileSystem& file_system, std::string directory, int directory_fd, uint64_t bytes,
+          Preallocation preallocation);
   ~Reserve();
   Reserve(const Reserve&) = delete;
   Reserve& operator=(const Reserve&) = delete;
@@ -93,9 +95,9 @@ class SegmentStore {
   [[nodiscard]] Status commit();
   // Waits until there is space for a next segment. Error: there is none now.
   [[nodiscard]] Status wait_reserve() { return reserve_.wait_ready(); }
-  // REQUIRES: everything committed, wait_reserve() succeeded (a segment is not sealed before it is certain where the log goes
-  // on). Seals the segment and begins the next one. Error: it could not be sealed (still active(): abandon()), or the next one
-  // could not be begun (!active(): begin() later).
+  // REQUIRES: everything committed, wait_reserve() succeeded (a segment is not sealed before it is certain where the
+  // log goes on). Seals the segment and begins the next one. Error: it could not be sealed (still active(): abandon()),
+  // or the next one could not be begun (!active(): begin() later).
   [[nodiscard]] Status roll();
   void abandon();
   // Seals and trims: the end of a clean stop.
@@ -127,16 +129,16 @@ class SegmentStore {
   std::string name_;
   uint64_t generation_ = 0;
   uint64_t next_number_ = 0;
-  uint64_t offset_ = 0;         // where buffer_ goes
-  std::string buffer_;          // appended, not written
-  bool after_commit_ = true;    // the next record is the first one after a commit
+  uint64_t offset_ = 0;       // where buffer_ goes
+  std::string buffer_;        // appended, not written
+  bool after_commit_ = true;  // the next record is the first one after a commit
   Frontier frontier_;
   Committed committed_;
 
   PreviousEnd previous_end_;
   uint64_t previous_bytes_;
-  UniqueFd abandoned_;          // to be cut at previous_bytes_ before the next segment begins
-  std::string leftover_;        // a segment that begin() could not make durable
+  UniqueFd abandoned_;    // to be cut at previous_bytes_ before the next segment begins
+  std::string leftover_;  // a segment that begin() could not make durable
   uint64_t closed_bytes_ = 0;
   uint64_t segments_ = 0;
 };

@@ -37,7 +37,8 @@ class Verifier {
     if (!listing) return cannot(listing.error().message);
     if (!listing->strangers.empty()) return tampered(listing->strangers[0], "the file is no part of the log");
     if (listing->segments.empty()) {
-      return head_.has_value() || listing->reserve ? incomplete("there is no segment") : cannot("there is no log in " + directory_);
+      return head_.has_value() || listing->reserve ? incomplete("there is no segment")
+                                                   : cannot("there is no log in " + directory_);
     }
     ScanOptions options;
     if (head_.has_value()) options.head_size = head_->size;
@@ -100,17 +101,19 @@ class Verifier {
     if (head_.has_value()) {
       if (head_->log_id != report_.log_id) return tampered(last.name, "the kept head is that of another log");
       if (head_->size > leaves) {
-        return incomplete("the kept head has " + std::to_string(head_->size) + " records, the log only " + std::to_string(leaves));
+        return incomplete("the kept head has " + std::to_string(head_->size) + " records, the log only " +
+                          std::to_string(leaves));
       }
       if (!check_head(first)) return report_;
     }
     if (first.header->number != 0) {
-      return incomplete("the log starts at record " + std::to_string(first.header->first_index) + ": earlier segments are not here");
+      return incomplete("the log starts at record " + std::to_string(first.header->first_index) +
+                        ": earlier segments are not here");
     }
     if (live_) return end(Verdict::intact, "a daemon is writing; covered up to record " + std::to_string(leaves - 1));
     if (!last.seal.has_value()) {
-      return incomplete("the log was not closed and nobody is writing it: records behind " + std::to_string(leaves - 1) +
-                        " may be missing (a start of the daemon recovers and closes it)");
+      return incomplete("the log was not closed and nobody is writing it: records behind " +
+                        std::to_string(leaves - 1) + " may be missing (a start of the daemon recovers and closes it)");
     }
     if (last.seal->reason == SealReason::rolled) return incomplete("the segment after " + last.name + " is missing");
     if (last.tail == Tail::zeros) return incomplete(last.name + " was not trimmed: a clean stop was interrupted");
@@ -128,7 +131,8 @@ class Verifier {
     if (head_->root == std::string(reinterpret_cast<const char*>(root->data()), root->size())) return true;
     report_.first_bad_index = 0;
     report_.bad_file.clear();
-    static_cast<void>(end(Verdict::tampered, "the log's first " + std::to_string(head_->size) + " records are not those of the kept head"));
+    static_cast<void>(end(Verdict::tampered, "the log's first " + std::to_string(head_->size) +
+                                                 " records are not those of the kept head"));
     return false;
   }
 
@@ -148,7 +152,9 @@ std::string_view take_line(std::string_view& text) {
 
 }  // namespace
 
-VerifyReport verify(const std::string& directory) { return verify(directory, std::nullopt); }
+VerifyReport verify(const std::string& directory) {
+  return verify(directory, std::nullopt);
+}
 
 VerifyReport verify(const std::string& directory, const std::optional<LogHead>& kept_head) {
   return Verifier(directory, kept_head).run();
@@ -161,12 +167,14 @@ Result<LogHead> parse_head(std::string_view text) {
   head.log_id = origin.substr(kOrigin.size());
   const std::string_view size = take_line(text);
   const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), head.size);
-  if (error != std::errc() || end != size.data() + size.size()) return fail("the second line of a head is the number of records");
+  if (error != std::errc() || end != size.data() + size.size())
+    return fail("the second line of a head is the number of records");
   const std::string_view root = take_line(text);
   constexpr size_t kBase64Bytes = 44;
   uint8_t decoded[33];
-  const bool decodes = root.size() == kBase64Bytes &&
-                       EVP_DecodeBlock(decoded, reinterpret_cast<const uint8_t*>(root.data()), kBase64Bytes) == sizeof decoded;
+  const bool decodes =
+      root.size() == kBase64Bytes &&
+      EVP_DecodeBlock(decoded, reinterpret_cast<const uint8_t*>(root.data()), kBase64Bytes) == sizeof decoded;
   if (!decodes) return fail("the third line of a head is the root hash in base64");
   head.root.assign(reinterpret_cast<const char*>(decoded), kHashBytes);
   return head;
@@ -174,7 +182,8 @@ Result<LogHead> parse_head(std::string_view text) {
 
 std::string format_head(const LogHead& head) {
   uint8_t encoded[64];
-  const int size = EVP_EncodeBlock(encoded, reinterpret_cast<const uint8_t*>(head.root.data()), static_cast<int>(kHashBytes));
+  const int size =
+      EVP_EncodeBlock(encoded, reinterpret_cast<const uint8_t*>(head.root.data()), static_cast<int>(kHashBytes));
   return std::string(kOrigin) + head.log_id + "\n" + std::to_string(head.size) + "\n" +
          std::string(reinterpret_cast<const char*>(encoded), static_cast<size_t>(size)) + "\n";
 }

@@ -16,10 +16,34 @@ namespace {
 
 // Field numbers of sluice.events.Event (event.proto).
 enum Field : uint32_t {
-  kType = 1, kTime = 2, kOutcome = 3, kSession = 4, kAttested = 5, kClaimed = 6, kOrigin = 7, kResource = 8,
-  kDestination = 9, kCommand = 10, kTextSha256 = 11, kStage = 12, kKinds = 13, kRelations = 14, kFunctions = 15,
-  kBindValues = 16, kRule = 17, kPolicyVersion = 18, kRows = 19, kBytes = 20, kErrorCode = 21, kFindings = 22,
-  kDetail = 23, kCounters = 24, kSelfMasked = 25, kEntriesOmitted = 26, kBytesOmitted = 27, kSessionName = 28,
+  kType = 1,
+  kTime = 2,
+  kOutcome = 3,
+  kSession = 4,
+  kAttested = 5,
+  kClaimed = 6,
+  kOrigin = 7,
+  kResource = 8,
+  kDestination = 9,
+  kCommand = 10,
+  kTextSha256 = 11,
+  kStage = 12,
+  kKinds = 13,
+  kRelations = 14,
+  kFunctions = 15,
+  kBindValues = 16,
+  kRule = 17,
+  kPolicyVersion = 18,
+  kRows = 19,
+  kBytes = 20,
+  kErrorCode = 21,
+  kFindings = 22,
+  kDetail = 23,
+  kCounters = 24,
+  kSelfMasked = 25,
+  kEntriesOmitted = 26,
+  kBytesOmitted = 27,
+  kSessionName = 28,
 };
 
 constexpr size_t kSessionIdDigits = 16;
@@ -29,8 +53,9 @@ struct Span {
   size_t size;
 };
 
-// Remembers the textual parts of recent events that the scanner found clean. Most events of a workload carry the same rule,
-// policy version, relation and stage again and again; comparing them is several times cheaper than scanning them [measured].
+// Remembers the textual parts of recent events that the scanner found clean. Most events of a workload carry the same
+// rule, policy version, relation and stage again and again; comparing them is several times cheaper than scanning them
+// [measured].
 class CleanMemo {
  public:
   static constexpr size_t kBytesMax = 512;  // larger ones are scanned every time
@@ -75,7 +100,8 @@ bool is_lower_hex(std::string_view text) {
 
 std::string sha256_of(std::string_view bytes) {
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()));
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
+         reinterpret_cast<unsigned char*>(digest.data()));
   return digest;
 }
 
@@ -155,8 +181,8 @@ struct EventBuilder::State {
 
 namespace {
 
-// Working memory of a thread, so that an event costs no allocation but its own bytes. States go back when a builder ends;
-// more than kStatesKept at once is allowed and costs an allocation.
+// Working memory of a thread, so that an event costs no allocation but its own bytes. States go back when a builder
+// ends; more than kStatesKept at once is allowed and costs an allocation.
 template <typename State>
 struct Workspace {
   static constexpr size_t kStatesKept = 4;
@@ -208,7 +234,8 @@ uint64_t EventBuilder::State::scan_fields(policies::CardScanner& scanner) {
   return workspace.found.size();
 }
 
-// The same for the statement's text, once per text. A text that was not clean is replaced by a masked copy with its own hash.
+// The same for the statement's text, once per text. A text that was not clean is replaced by a masked copy with its own
+// hash.
 uint64_t EventBuilder::State::scan_text(policies::CardScanner& scanner) {
   if (text == nullptr) return 0;
   const bool fits = text->masked.size() <= kTextBytesMax;
@@ -261,8 +288,8 @@ EventBuilder::EventBuilder(EventType type, UtcTime time, EventOutcome outcome, c
   if (session.id.size() != kSessionIdDigits || !is_lower_hex(session.id)) state_->textual(kSessionName, session.id);
 }
 
-EventBuilder::EventBuilder(EventType type, UtcTime time, EventOutcome outcome, const Actor& actor, std::string_view origin,
-                           std::string_view resource)
+EventBuilder::EventBuilder(EventType type, UtcTime time, EventOutcome outcome, const Actor& actor,
+                           std::string_view origin, std::string_view resource)
     : state_(Workspace<State>::of_this_thread().take()) {
   state_->type = type;
   WireWriter wire(state_->out);

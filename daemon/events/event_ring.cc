@@ -54,8 +54,8 @@ struct EventRing::Impl {
   alignas(64) std::atomic<bool> writer_sleeping{false};
 
   void wake_writer() {
-    // Pairs with set_writer_sleeping(). Both exchange, so one comes after the other: either we see the writer asleep, or it sees
-    // what was published before when it looks once more.
+    // Pairs with set_writer_sleeping(). Both exchange, so one comes after the other: either we see the writer asleep,
+    // or it sees what was published before when it looks once more.
     if (writer_sleeping.exchange(false, std::memory_order_acq_rel)) signal(writer_fd);
   }
 };
@@ -99,28 +99,36 @@ size_t EventRing::free_slots() const {
   return kSlots - (impl_->published.load(std::memory_order_relaxed) - impl_->released.load(std::memory_order_acquire));
 }
 
-uint64_t EventRing::durable() const { return impl_->durable.load(std::memory_order_acquire); }
-LogState EventRing::state() const { return impl_->state.load(std::memory_order_acquire); }
+uint64_t EventRing::durable() const {
+  return impl_->durable.load(std::memory_order_acquire);
+}
+LogState EventRing::state() const {
+  return impl_->state.load(std::memory_order_acquire);
+}
 
 void EventRing::request_durable(uint64_t sequence) {
   Impl& ring = *impl_;
-  if (ring.requested.load(std::memory_order_relaxed) >= sequence && ring.durable.load(std::memory_order_acquire) < sequence) {
+  if (ring.requested.load(std::memory_order_relaxed) >= sequence &&
+      ring.durable.load(std::memory_order_acquire) < sequence) {
     return;  // already asked for
   }
   ring.requested.store(std::max(sequence, ring.requested.load(std::memory_order_relaxed)), std::memory_order_seq_cst);
   ring.wake_writer();
-  // Pairs with mark_durable() (store, then load, all sequentially consistent): if it did not see the request, we see what it
-  // marked, and tell ourselves.
+  // Pairs with mark_durable() (store, then load, all sequentially consistent): if it did not see the request, we see
+  // what it marked, and tell ourselves.
   if (ring.durable.load(std::memory_order_seq_cst) >= sequence) signal(ring.durable_fd);
 }
 
-uint64_t EventRing::published() const { return impl_->published.load(std::memory_order_acquire); }
+uint64_t EventRing::published() const {
+  return impl_->published.load(std::memory_order_acquire);
+}
 
 EventView EventRing::at(uint64_t sequence) const {
   assert(sequence > impl_->released.load(std::memory_order_relaxed));
   assert(sequence <= impl_->published.load(std::memory_order_acquire));
   const Slot& slot = impl_->slot(sequence);
-  const std::string_view bytes = slot.is_inline ? std::string_view(slot.bytes, slot.size) : std::string_view(slot.large);
+  const std::string_view bytes =
+      slot.is_inline ? std::string_view(slot.bytes, slot.size) : std::string_view(slot.large);
   return {bytes, slot.text, slot.type, slot.session, slot.context};
 }
 
@@ -151,15 +159,17 @@ size_t EventRing::drain(std::vector<EncodedEvent>& out, size_t max) {
   return static_cast<size_t>(to - from);
 }
 
-uint64_t EventRing::drained() const { return impl_->drained.load(std::memory_order_relaxed); }
+uint64_t EventRing::drained() const {
+  return impl_->drained.load(std::memory_order_relaxed);
+}
 
 void EventRing::mark_durable(uint64_t sequence) {
   Impl& ring = *impl_;
   const uint64_t before = ring.durable.load(std::memory_order_relaxed);
   if (sequence <= before) return;
   ring.durable.store(sequence, std::memory_order_seq_cst);
-  // Somebody was waiting for something that was not durable before. Signalled also where only a part of it is durable now:
-  // the producer may have sessions that wait for an earlier one.
+  // Somebody was waiting for something that was not durable before. Signalled also where only a part of it is durable
+  // now: the producer may have sessions that wait for an earlier one.
   if (ring.requested.load(std::memory_order_seq_cst) > before) signal(ring.durable_fd);
 }
 
@@ -167,8 +177,12 @@ void EventRing::set_state(LogState state) {
   if (impl_->state.exchange(state, std::memory_order_acq_rel) != state) signal(impl_->durable_fd);
 }
 
-uint64_t EventRing::durable_requested() const { return impl_->requested.load(std::memory_order_relaxed); }
-void EventRing::set_writer_fd(int fd) { impl_->writer_fd = fd; }
+uint64_t EventRing::durable_requested() const {
+  return impl_->requested.load(std::memory_order_relaxed);
+}
+void EventRing::set_writer_fd(int fd) {
+  impl_->writer_fd = fd;
+}
 
 void EventRing::set_writer_sleeping(bool sleeping) {
   impl_->writer_sleeping.exchange(sleeping, std::memory_order_acq_rel);

@@ -9,11 +9,30 @@ namespace sluice::events {
 namespace {
 
 constexpr std::array<std::string_view, kEventTypeCount> kTypeWords = {
-    "daemon_started",    "daemon_stopped",     "daemon_draining", "policy_loaded",        "policy_rejected",
-    "session_started",   "session_ended",      "authentication",  "command_received",     "command_completed",
-    "command_blocked",   "connect_refused",    "uncovered_connection", "coverage",        "tamper_warning",
-    "control_failure",   "control_recovery",   "loss",            "log_read",             "protocol_violation",
-    "limit_exceeded",    "session_killed",     "self_finding",    "log_recovered",
+    "daemon_started",
+    "daemon_stopped",
+    "daemon_draining",
+    "policy_loaded",
+    "policy_rejected",
+    "session_started",
+    "session_ended",
+    "authentication",
+    "command_received",
+    "command_completed",
+    "command_blocked",
+    "connect_refused",
+    "uncovered_connection",
+    "coverage",
+    "tamper_warning",
+    "control_failure",
+    "control_recovery",
+    "loss",
+    "log_read",
+    "protocol_violation",
+    "limit_exceeded",
+    "session_killed",
+    "self_finding",
+    "log_recovered",
 };
 static_assert(kTypeWords[kEventTypeCount - 1] == "log_recovered");
 
@@ -33,9 +52,12 @@ std::optional<EventType> parse_event_type(std::string_view word) {
 
 std::string_view to_string(EventOutcome outcome) {
   switch (outcome) {
-    case EventOutcome::success: return "success";
-    case EventOutcome::failure: return "failure";
-    case EventOutcome::refused: return "refused";
+    case EventOutcome::success:
+      return "success";
+    case EventOutcome::failure:
+      return "failure";
+    case EventOutcome::refused:
+      return "refused";
   }
   return "failure";
 }

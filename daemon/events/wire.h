@@ -1,7 +1,7 @@
-// Writes protobuf wire format by hand (https://protobuf.dev/programming-guides/encoding/). Why: an event is built for every
-// command, twice, on the data path; the generated classes allocate per string and per message, this appends to one buffer.
-// That the generated parser reads the same is a test (tests/unit/daemon/events).
-// Lifetime: borrows the string it appends to. Not thread safe.
+// Writes protobuf wire format by hand (https://protobuf.dev/programming-guides/encoding/). Why: an event is built for
+// every command, twice, on the data path; the generated classes allocate per string and per message, this appends to
+// one buffer. That the generated parser reads the same is a test (tests/unit/daemon/events). Lifetime: borrows the
+// string it appends to. Not thread safe.
 #pragma once
 
 #include <cassert>
@@ -42,7 +42,8 @@ class WireWriter {
     return at;
   }
 
-  // A nested message: its length is patched in when it ends, as a varint padded to kLengthBytes (parsers accept padding).
+  // A nested message: its length is patched in when it ends, as a varint padded to kLengthBytes (parsers accept
+  // padding).
   size_t begin_message(uint32_t field) {
     tag(field, 2);
     out_.append(kLengthBytes, '\0');

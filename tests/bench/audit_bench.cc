@@ -1,5 +1,6 @@
 // The way of an event: building it, publishing it, writing it, proving it. `audit_bench --benchmark_filter=…`.
-// SLUICE_BENCH_DIRECTORY names where logs are written (default: a temporary directory); on tmpfs the writer itself is measured.
+// SLUICE_BENCH_DIRECTORY names where logs are written (default: a temporary directory); on tmpfs the writer itself is
+// measured.
 #include <benchmark/benchmark.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
@@ -7,10 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <poll.h>
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
-#include <poll.h>
 #include <thread>
 
 #include "daemon/audit/audit_log.h"
@@ -159,7 +160,8 @@ class BenchDirectory {
  public:
   BenchDirectory() {
     const char* named = ::getenv("SLUICE_BENCH_DIRECTORY");
-    std::string name = (named != nullptr ? std::filesystem::path(named) : std::filesystem::temp_directory_path()) / "sluice-bench-XXXXXX";
+    std::string name = (named != nullptr ? std::filesystem::path(named) : std::filesystem::temp_directory_path()) /
+                       "sluice-bench-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) std::exit(1);
     path_ = name;
   }

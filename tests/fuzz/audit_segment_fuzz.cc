@@ -1,6 +1,7 @@
-// Whatever bytes a segment has: reading, recovery and verify neither crash nor run away, and agree with each other. What recovery
-// accepts is an intact log once it is closed; what verify calls intact can be opened.
-// The first byte of the input chooses (bit 0): raw bytes of a file, or bodies that get a valid frame (so that the fuzzer comes past the CRC).
+// Whatever bytes a segment has: reading, recovery and verify neither crash nor run away, and agree with each other.
+// What recovery accepts is an intact log once it is closed; what verify calls intact can be opened. The first byte of
+// the input chooses (bit 0): raw bytes of a file, or bodies that get a valid frame (so that the fuzzer comes past the
+// CRC).
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -25,7 +25,10 @@ namespace sluice::audit {
 
 class NoScanner final : public policies::CardScanner {
  public:
-  void scan(std::span<const policies::ValueView>, std::vector<policies::Finding>& findings, std::span<size_t>) override { findings.clear(); }
+  void scan(std::span<const policies::ValueView>, std::vector<policies::Finding>& findings,
+            std::span<size_t>) override {
+    findings.clear();
+  }
   void mask(std::span<policies::ValueView>, std::span<const policies::Finding>, policies::MaskStyle) override {}
 };
 
@@ -58,7 +61,8 @@ inline void write_file(const std::string& path, const std::string& bytes) {
 }
 inline std::vector<std::string> files_in(const std::string& directory) {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) names.push_back(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -95,20 +99,27 @@ inline events::StoredTextRef a_text(const std::string& masked) {
   auto text = std::make_shared<events::StoredText>();
   text->masked = masked;
   text->sha256.resize(SHA256_DIGEST_LENGTH);
-  SHA256(reinterpret_cast<const unsigned char*>(masked.data()), masked.size(), reinterpret_cast<unsigned char*>(text->sha256.data()));
+  SHA256(reinterpret_cast<const unsigned char*>(masked.data()), masked.size(),
+         reinterpret_cast<unsigned char*>(text->sha256.data()));
   return text;
 }
 
 // Builds events with times that count up.
 class EventSource {
  public:
-  events::EncodedEvent started(const events::SessionInfo& session) { return session_event(events::EventType::session_started, session); }
-  events::EncodedEvent ended(const events::SessionInfo& session) { return session_event(events::EventType::session_ended, session); }
+  events::EncodedEvent started(const events::SessionInfo& session) {
+    return session_event(events::EventType::session_started, session);
+  }
+  events::EncodedEvent ended(const events::SessionInfo& session) {
+    return session_event(events::EventType::session_ended, session);
+  }
   events::EncodedEvent session_event(events::EventType type, const events::SessionInfo& session) {
-    return events::EventBuilder(type, {++time_ns}, events::EventOutcome::success, session).build(scanner_, self_findings_);
+    return events::EventBuilder(type, {++time_ns}, events::EventOutcome::success, session)
+        .build(scanner_, self_findings_);
   }
   events::EncodedEvent received(const events::SessionInfo& session, uint64_t command, events::StoredTextRef text) {
-    return events::EventBuilder(events::EventType::command_received, {++time_ns}, events::EventOutcome::success, session)
+    return events::EventBuilder(events::EventType::command_received, {++time_ns}, events::EventOutcome::success,
+                                session)
         .command(command)
         .text(std::move(text))
         .stage("query")
@@ -151,7 +162,8 @@ inline void write_log(const LogOptions& options, int sessions, int commands) {
     const auto session = named_session("000000000000000" + std::to_string(s % 10));
     publish(ring, source.started(session));
     for (int c = 1; c <= commands; ++c) {
-      publish(ring, source.received(session, static_cast<uint64_t>(c), a_text(c % 2 == 0 ? "select 1" : "select * from cards")));
+      publish(ring, source.received(session, static_cast<uint64_t>(c),
+                                    a_text(c % 2 == 0 ? "select 1" : "select * from cards")));
       publish(ring, source.session_event(events::EventType::command_completed, session));
     }
     publish(ring, source.ended(session));

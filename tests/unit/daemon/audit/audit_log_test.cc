@@ -38,7 +38,8 @@ class AuditLogTest : public testing::Test {
       if (!log) ::_exit(1);
       events::EventRing& ring = (*log)->add_ring(-1);
       for (int i = 1; i <= commands; ++i) {
-        static_cast<void>(ring.publish(source_.received(session_, static_cast<uint64_t>(i), a_text("select " + std::to_string(i)))));
+        static_cast<void>(
+            ring.publish(source_.received(session_, static_cast<uint64_t>(i), a_text("select " + std::to_string(i)))));
         if (!(*log)->flush(10000)) ::_exit(2);
       }
       ::_exit(0);
@@ -54,7 +55,8 @@ class AuditLogTest : public testing::Test {
     return {};
   }
   uint64_t end_of_records(const std::string& file) const {
-    const auto scan = scan_segment(std::filesystem::path(file).parent_path(), std::filesystem::path(file).filename(), {});
+    const auto scan =
+        scan_segment(std::filesystem::path(file).parent_path(), std::filesystem::path(file).filename(), {});
     EXPECT_TRUE(scan.has_value());
     return scan ? scan->end : 0;
   }
@@ -112,7 +114,8 @@ TEST_F(AuditLogTest, EverySegmentCanBeReadOnItsOwn) {
   // Only the last ones, as after retention: identity and text are still there.
   TempDirectory other;
   std::filesystem::create_directory(other.path());
-  std::filesystem::copy(directory_.path() + "/" + names[names.size() - 2], other.path() + "/" + names[names.size() - 2]);
+  std::filesystem::copy(directory_.path() + "/" + names[names.size() - 2],
+                        other.path() + "/" + names[names.size() - 2]);
   const auto lines = query_lines(other.path());
   ASSERT_FALSE(lines.empty());
   for (const std::string& line : lines) {
@@ -266,7 +269,8 @@ TEST_F(AuditLogTest, ManyProducersLoseNothing) {
       events::EventRing& ring = log->add_ring(-1);
       threads.emplace_back([&ring, p] {
         EventSource source;
-        for (int i = 0; i < kEach; ++i) publish(ring, source.daemon(events::EventType::coverage, std::to_string(p) + "/" + std::to_string(i)));
+        for (int i = 0; i < kEach; ++i)
+          publish(ring, source.daemon(events::EventType::coverage, std::to_string(p) + "/" + std::to_string(i)));
       });
     }
     for (std::thread& thread : threads) thread.join();

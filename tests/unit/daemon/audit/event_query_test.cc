@@ -38,8 +38,10 @@ TEST_F(EventQueryTest, TheWholeShapeOfALine) {
   const auto session = named_session("00000000000000ab");
   put(source_.started(session));
   const policies::StatementKind kinds[] = {policies::StatementKind::select};
-  const policies::Relation relations[] = {{"public", "cards", policies::Access::read}, {"", "log", policies::Access::write}};
-  put(events::EventBuilder(events::EventType::command_blocked, {1'700'000'000'000'000'042}, events::EventOutcome::refused, session)
+  const policies::Relation relations[] = {{"public", "cards", policies::Access::read},
+                                          {"", "log", policies::Access::write}};
+  put(events::EventBuilder(events::EventType::command_blocked, {1'700'000'000'000'000'042},
+                           events::EventOutcome::refused, session)
           .command(3)
           .text(a_text("select \"x\""))
           .stage("query")
@@ -57,19 +59,27 @@ TEST_F(EventQueryTest, TheWholeShapeOfALine) {
           .build(scanner_, self_findings_));
   const auto all = lines();
   ASSERT_EQ(all.size(), 2u);
-  EXPECT_EQ(all[0],
-            "{\"index\":1,\"time\":\"2023-11-14T22:13:20.000000001Z\",\"type\":\"session_started\",\"session\":\"00000000000000ab\","
-            "\"target\":\"payments-db\",\"origin\":\"10.0.0.7:51234\",\"destination\":\"10.20.0.5:5432\",\"identity\":{\"attested\":"
-            "{\"pid\":4242,\"exe\":\"/usr/bin/psql\",\"uid\":1000,\"user\":\"alice\",\"gid\":null,\"group\":null,\"unit\":null,"
-            "\"container\":null,\"cgroup\":null,\"exe_sha256\":null},\"claimed\":{\"user\":\"app\",\"database\":\"payments\","
-            "\"application\":\"psql\"},\"verified\":null},\"command\":null,\"outcome\":\"success\",\"rule\":null,"
-            "\"policy_version\":null,\"rows\":null,\"bytes\":null,\"error_code\":null,\"findings\":[],\"detail\":null}");
-  EXPECT_THAT(all[1], HasSubstr("\"command\":{\"id\":3,\"text\":\"select \\\"x\\\"\",\"stage\":\"query\",\"kinds\":[\"select\"],"
-                                "\"relations\":[\"public.cards\",\"log\"],\"writes\":[\"log\"],"
-                                "\"bind_values\":[{\"masked\":\"a\",\"bytes_total\":1},null],\"text_sha256\":\""));
-  EXPECT_THAT(all[1], HasSubstr("\"outcome\":\"refused\",\"rule\":\"no-cards\",\"policy_version\":\"v7\",\"rows\":5,\"bytes\":6,"
-                                "\"error_code\":\"42501\",\"findings\":[{\"kind\":\"pan\",\"brand\":\"visa\",\"where\":\"column:3\","
-                                "\"count\":2}],\"detail\":\"why\",\"counters\":{\"n\":9}}"));
+  EXPECT_EQ(
+      all[0],
+      "{\"index\":1,\"time\":\"2023-11-14T22:13:20.000000001Z\",\"type\":\"session_started\",\"session\":"
+      "\"00000000000000ab\","
+      "\"target\":\"payments-db\",\"origin\":\"10.0.0.7:51234\",\"destination\":\"10.20.0.5:5432\",\"identity\":{"
+      "\"attested\":"
+      "{\"pid\":4242,\"exe\":\"/usr/bin/"
+      "psql\",\"uid\":1000,\"user\":\"alice\",\"gid\":null,\"group\":null,\"unit\":null,"
+      "\"container\":null,\"cgroup\":null,\"exe_sha256\":null},\"claimed\":{\"user\":\"app\",\"database\":\"payments\","
+      "\"application\":\"psql\"},\"verified\":null},\"command\":null,\"outcome\":\"success\",\"rule\":null,"
+      "\"policy_version\":null,\"rows\":null,\"bytes\":null,\"error_code\":null,\"findings\":[],\"detail\":null}");
+  EXPECT_THAT(
+      all[1],
+      HasSubstr("\"command\":{\"id\":3,\"text\":\"select \\\"x\\\"\",\"stage\":\"query\",\"kinds\":[\"select\"],"
+                "\"relations\":[\"public.cards\",\"log\"],\"writes\":[\"log\"],"
+                "\"bind_values\":[{\"masked\":\"a\",\"bytes_total\":1},null],\"text_sha256\":\""));
+  EXPECT_THAT(
+      all[1],
+      HasSubstr("\"outcome\":\"refused\",\"rule\":\"no-cards\",\"policy_version\":\"v7\",\"rows\":5,\"bytes\":6,"
+                "\"error_code\":\"42501\",\"findings\":[{\"kind\":\"pan\",\"brand\":\"visa\",\"where\":\"column:3\","
+                "\"count\":2}],\"detail\":\"why\",\"counters\":{\"n\":9}}"));
   EXPECT_THAT(all[1], HasSubstr("\"user\":\"alice\"")) << "identity comes from the session's start";
 }
 
@@ -184,8 +194,8 @@ TEST(JsonString, HostileValuesStayInsideTheirQuotes) {
   EXPECT_EQ(json("plain"), "\"plain\"");
   EXPECT_EQ(json("a\"b\\c"), "\"a\\\"b\\\\c\"");
   EXPECT_EQ(json(std::string("\0\n\x1b[31m\x7f", 8)), "\"\\u0000\\u000a\\u001b[31m\\u007f\"");
-  EXPECT_EQ(json("\xc2\x9b"), "\"\\u009b\"");                      // C1 control sequence introducer
-  EXPECT_EQ(json("\xe2\x80\xae"), "\"\\u202e\"");                  // right-to-left override
+  EXPECT_EQ(json("\xc2\x9b"), "\"\\u009b\"");      // C1 control sequence introducer
+  EXPECT_EQ(json("\xe2\x80\xae"), "\"\\u202e\"");  // right-to-left override
   EXPECT_EQ(json("gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x92"), "\"gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x92\"");
 }
 
@@ -194,8 +204,8 @@ TEST(JsonString, WhatIsNotUtf8IsReplaced) {
   EXPECT_EQ(json("\xff"), "\"" + r + "\"");
   EXPECT_EQ(json("a\x80z"), "\"a" + r + "z\"");
   EXPECT_EQ(json("\xc3"), "\"" + r + "\"");
-  EXPECT_EQ(json("\xc0\xaf"), "\"" + r + r + "\"");                // longer form than needed
-  EXPECT_EQ(json("\xed\xa0\x80"), "\"" + r + r + r + "\"");        // surrogate
+  EXPECT_EQ(json("\xc0\xaf"), "\"" + r + r + "\"");                  // longer form than needed
+  EXPECT_EQ(json("\xed\xa0\x80"), "\"" + r + r + r + "\"");          // surrogate
   EXPECT_EQ(json("\xf4\x90\x80\x80"), "\"" + r + r + r + r + "\"");  // beyond U+10FFFF
   EXPECT_EQ(json("\xe2\x82"), "\"" + r + r + "\"");
 }

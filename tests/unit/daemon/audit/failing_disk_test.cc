@@ -16,13 +16,13 @@ using testing::HasSubstr;
 // Fails chosen calls; everything else goes through.
 class FaultyFileSystem final : public FileSystem {
  public:
-  std::atomic<int> fail_writes{0};       // so many of the next ones; -1: all
+  std::atomic<int> fail_writes{0};  // so many of the next ones; -1: all
   std::atomic<int> fail_syncs{0};
   std::atomic<int> fail_allocations{0};
   std::atomic<int> fail_renames{0};
   std::atomic<int> fail_directory_syncs{0};
   std::atomic<int> fail_truncations{0};
-  std::atomic<bool> tear_writes{false};  // a failing write writes half
+  std::atomic<bool> tear_writes{false};      // a failing write writes half
   std::atomic<int> calls_until_failure{-1};  // the n-th call of any kind fails, once
   std::atomic<uint64_t> calls{0};
 
@@ -37,7 +37,9 @@ class FaultyFileSystem final : public FileSystem {
     }
     return real_file_system().write_at(fd, bytes, offset);
   }
-  Status sync_data(int fd) override { return hit(&fail_syncs) ? fail("fdatasync: injected") : real_file_system().sync_data(fd); }
+  Status sync_data(int fd) override {
+    return hit(&fail_syncs) ? fail("fdatasync: injected") : real_file_system().sync_data(fd);
+  }
   Status sync_directory(int fd) override {
     return hit(&fail_directory_syncs) ? fail("fsync: injected") : real_file_system().sync_directory(fd);
   }
@@ -72,7 +74,8 @@ class FailingDiskTest : public testing::Test {
     ring_ = &log_->add_ring(-1);
   }
   void publish_some(int count) {
-    for (int i = 0; i < count; ++i) publish(*ring_, source_.daemon(events::EventType::coverage, "event " + std::to_string(published_++)));
+    for (int i = 0; i < count; ++i)
+      publish(*ring_, source_.daemon(events::EventType::coverage, "event " + std::to_string(published_++)));
   }
   // Every event is there exactly once and in order, whatever happened; and the log is intact.
   void check_all_there() {
@@ -115,14 +118,18 @@ TEST_F(FailingDiskTest, AFailedSyncMakesANewSegmentAndWritesAgain) {
   EXPECT_EQ(verify(directory_.path()).segments, 2u);
 }
 
-TEST_F(FailingDiskTest, AFailedWriteToo) { fail_and_heal(disk_.fail_writes, 1); }
+TEST_F(FailingDiskTest, AFailedWriteToo) {
+  fail_and_heal(disk_.fail_writes, 1);
+}
 
 TEST_F(FailingDiskTest, ATornWriteToo) {
   disk_.tear_writes = true;
   fail_and_heal(disk_.fail_writes, 1);
 }
 
-TEST_F(FailingDiskTest, ManyFailuresInARowToo) { fail_and_heal(disk_.fail_syncs, 5); }
+TEST_F(FailingDiskTest, ManyFailuresInARowToo) {
+  fail_and_heal(disk_.fail_syncs, 5);
+}
 
 TEST_F(FailingDiskTest, WhileItFailsNothingIsDurableAndTheRingsAreTold) {
   open();
@@ -178,7 +185,8 @@ TEST_F(FailingDiskTest, AnySingleCallMayFail) {
     disk_.calls_until_failure = call;
     for (int batch = 0; batch < 8; ++batch) {
       publish_some(15);
-      ASSERT_TRUE(wait_until([&] { return log_->flush(2000).has_value(); })) << "call " << call << ": " << log_->status().failure;
+      ASSERT_TRUE(wait_until([&] { return log_->flush(2000).has_value(); }))
+          << "call " << call << ": " << log_->status().failure;
     }
     const bool reached = disk_.calls_until_failure.load() <= 0;
     disk_.calls_until_failure = -1;

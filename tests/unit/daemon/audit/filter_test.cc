@@ -98,7 +98,8 @@ TEST(Filter, QuotedValues) {
 
 TEST(Filter, ErrorsSayWhereAndWhat) {
   EXPECT_THAT(error_of("typ=x"), HasSubstr("at 1: unknown key \"typ\"; did you mean \"type\"?"));
-  EXPECT_THAT(error_of("user=alice and identity.usr=x"), HasSubstr("at 16: unknown key \"identity.usr\"; did you mean \"identity.user\"?"));
+  EXPECT_THAT(error_of("user=alice and identity.usr=x"),
+              HasSubstr("at 16: unknown key \"identity.usr\"; did you mean \"identity.user\"?"));
   EXPECT_THAT(error_of("type=command_bloked"), HasSubstr("did you mean \"command_blocked\"?"));
   EXPECT_THAT(error_of("outcome=denied"), HasSubstr("no event has \"denied\" there"));
   EXPECT_THAT(error_of("user"), HasSubstr("expected one of = != ~"));

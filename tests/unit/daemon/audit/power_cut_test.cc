@@ -1,9 +1,10 @@
-// Power cuts and kills at any moment: what was called durable is there afterwards, and the log is recovered, not refused.
+// Power cuts and kills at any moment: what was called durable is there afterwards, and the log is recovered, not
+// refused.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,8 +19,8 @@
 namespace sluice::audit {
 namespace {
 
-// Keeps beside the real files what a disk would have after a power cut: what was synced, and of the rest any 512-byte sectors in
-// any order; of directory changes any prefix (file systems write those through a journal).
+// Keeps beside the real files what a disk would have after a power cut: what was synced, and of the rest any 512-byte
+// sectors in any order; of directory changes any prefix (file systems write those through a journal).
 class PowerCutFileSystem final : public FileSystem {
  public:
   Result<UniqueFd> open_file(const std::string& path, int flags) override {
@@ -152,7 +153,8 @@ void power_cuts(Durability durability, uint64_t segment_bytes, unsigned seed) {
     for (int i = 0; i < kRounds * kEventsPerRound; ++i) {
       while (i >= allowed) std::this_thread::sleep_for(std::chrono::microseconds(100));
       const auto session = named_session("00000000000000a" + std::to_string(i % 7));
-      auto event = i % 5 == 0 ? source.started(session) : source.received(session, static_cast<uint64_t>(i), a_text("t" + std::to_string(i % 9)));
+      auto event = i % 5 == 0 ? source.started(session)
+                              : source.received(session, static_cast<uint64_t>(i), a_text("t" + std::to_string(i % 9)));
       const auto sequence = ring.publish(std::move(event));
       if (i % 3 == 0 && sequence.has_value()) ring.request_durable(*sequence);
       if (i % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
@@ -182,10 +184,18 @@ void power_cuts(Durability durability, uint64_t segment_bytes, unsigned seed) {
   producer.join();
 }
 
-TEST(PowerCut, StrictSmallSegments) { power_cuts(Durability::strict, kSegmentBytesMin, 1); }
-TEST(PowerCut, StrictLargeSegments) { power_cuts(Durability::strict, 1 << 18, 2); }
-TEST(PowerCut, RelaxedSmallSegments) { power_cuts(Durability::relaxed, kSegmentBytesMin, 3); }
-TEST(PowerCut, RelaxedLargeSegments) { power_cuts(Durability::relaxed, 1 << 18, 4); }
+TEST(PowerCut, StrictSmallSegments) {
+  power_cuts(Durability::strict, kSegmentBytesMin, 1);
+}
+TEST(PowerCut, StrictLargeSegments) {
+  power_cuts(Durability::strict, 1 << 18, 2);
+}
+TEST(PowerCut, RelaxedSmallSegments) {
+  power_cuts(Durability::relaxed, kSegmentBytesMin, 3);
+}
+TEST(PowerCut, RelaxedLargeSegments) {
+  power_cuts(Durability::relaxed, 1 << 18, 4);
+}
 
 // The process is killed while it writes, again and again in the same directory.
 TEST(Kill, WhatWasCalledDurableIsThereAfterwards) {

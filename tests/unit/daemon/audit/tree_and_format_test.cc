@@ -7,7 +7,9 @@
 namespace sluice::audit {
 namespace {
 
-std::string hex(const Hash& hash) { return to_hex(hash.data(), hash.size()); }
+std::string hex(const Hash& hash) {
+  return to_hex(hash.data(), hash.size());
+}
 
 TEST(Crc32c, KnownValuesAndBothWaysAgree) {
   EXPECT_EQ(crc32c("123456789"), 0xe3069283u);  // RFC 3720 appendix B.4 and the usual check value
@@ -17,14 +19,19 @@ TEST(Crc32c, KnownValuesAndBothWaysAgree) {
   for (int i = 0; i < 300; ++i) {
     bytes.push_back(static_cast<char>(i * 7));
     EXPECT_EQ(crc32c(bytes), crc32c_by_table(bytes));
-    EXPECT_EQ(crc32c(bytes), crc32c(std::string_view(bytes).substr(bytes.size() / 2), crc32c(std::string_view(bytes).substr(0, bytes.size() / 2))));
+    EXPECT_EQ(crc32c(bytes), crc32c(std::string_view(bytes).substr(bytes.size() / 2),
+                                    crc32c(std::string_view(bytes).substr(0, bytes.size() / 2))));
   }
 }
 
 // The tree of the Certificate Transparency reference implementation's tests.
 TEST(Merkle, ReferenceVectors) {
-  const std::string leaves[] = {std::string(), std::string(1, '\0'), std::string("\x10", 1), std::string("\x20\x21", 2),
-                                std::string("\x30\x31", 2), std::string("\x40\x41\x42\x43", 4),
+  const std::string leaves[] = {std::string(),
+                                std::string(1, '\0'),
+                                std::string("\x10", 1),
+                                std::string("\x20\x21", 2),
+                                std::string("\x30\x31", 2),
+                                std::string("\x40\x41\x42\x43", 4),
                                 std::string("\x50\x51\x52\x53\x54\x55\x56\x57", 8),
                                 std::string("\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f", 16)};
   const char* roots[] = {"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -64,7 +71,8 @@ TEST(LogFormat, RecordsReadBack) {
   EXPECT_EQ(encode(*read), bytes);
   EXPECT_EQ(read->created_ns, -5);
   EXPECT_EQ(read->frontier, record.frontier);
-  for (size_t size = 0; size < bytes.size(); ++size) EXPECT_FALSE(decode_segment(bytes.substr(0, size)).has_value()) << size;
+  for (size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_FALSE(decode_segment(bytes.substr(0, size)).has_value()) << size;
   EXPECT_FALSE(decode_segment(bytes + "x").has_value());
 
   SealRecord seal{SealReason::recovered, 5, 6, 7, 8, record.frontier.root()};
@@ -80,7 +88,8 @@ TEST(LogFormat, RecordsReadBack) {
 TEST(LogFormat, SegmentNames) {
   EXPECT_EQ(segment_name(42), "00000000000000000042.seg");
   EXPECT_EQ(parse_segment_name(segment_name(UINT64_MAX)), UINT64_MAX);
-  for (const char* name : {"42.seg", "0000000000000000004x.seg", "99999999999999999999.seg", "00000000000000000042.bak", "reserve", ""}) {
+  for (const char* name :
+       {"42.seg", "0000000000000000004x.seg", "99999999999999999999.seg", "00000000000000000042.bak", "reserve", ""}) {
     EXPECT_FALSE(parse_segment_name(name).has_value()) << name;
   }
 }

@@ -15,10 +15,14 @@ namespace {
 
 int exit_status(Verdict verdict) {
   switch (verdict) {
-    case Verdict::intact: return 0;
-    case Verdict::tampered: return 4;
-    case Verdict::incomplete: return 5;
-    case Verdict::cannot_verify: return 2;
+    case Verdict::intact:
+      return 0;
+    case Verdict::tampered:
+      return 4;
+    case Verdict::incomplete:
+      return 5;
+    case Verdict::cannot_verify:
+      return 2;
   }
   return -1;
 }
@@ -41,7 +45,9 @@ std::vector<int> independent_verdicts(const TempDirectory& scratch, const std::v
 
 class VerifyTest : public testing::Test {
  protected:
-  void write(uint64_t segment_bytes, int sessions, int commands) { write_log(log_options(log_, segment_bytes), sessions, commands); }
+  void write(uint64_t segment_bytes, int sessions, int commands) {
+    write_log(log_options(log_, segment_bytes), sessions, commands);
+  }
   // A copy of the log under a number, to be mutated.
   std::string copy(size_t number) {
     const std::string to = scratch_.path("copy" + std::to_string(number));
@@ -154,7 +160,8 @@ TEST_F(VerifyTest, DroppedSwappedDuplicatedAndReplayedSegmentsAreCaught) {
     mutants.push_back(copy(number++));
     write_file(mutants.back() + "/" + duplicated + ".bak", read_file(log_ + "/" + duplicated));
     mutants.push_back(copy(number++));
-    write_file(mutants.back() + "/" + names[0], read_file(log_ + "/" + duplicated) + read_file(log_ + "/" + duplicated));
+    write_file(mutants.back() + "/" + names[0],
+               read_file(log_ + "/" + duplicated) + read_file(log_ + "/" + duplicated));
   }
   mutants.push_back(copy(number++));
   write_file(mutants.back() + "/reserve", std::string(4096, '\0'));
@@ -239,7 +246,8 @@ TEST_F(VerifyTest, AKeptHeadShowsWhatTheLogAloneCannot) {
   const VerifyReport old = verify(log_);
   const auto root_bytes = [](const std::string& hex) {
     std::string out;
-    for (size_t i = 0; i < hex.size(); i += 2) out.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    for (size_t i = 0; i < hex.size(); i += 2)
+      out.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
     return out;
   };
   const std::string rolled_back = copy(0);
@@ -265,7 +273,8 @@ TEST_F(VerifyTest, AKeptHeadShowsWhatTheLogAloneCannot) {
   ASSERT_TRUE(read.has_value());
   EXPECT_EQ(read->root, new_head.root);
   EXPECT_EQ(independent_verdicts(scratch_, {log_ + "\t" + file, rolled_back + "\t" + file}), (std::vector<int>{0, 5}));
-  for (const char* text : {"", "x\n1\n", "sluice.log/a\nx\n", "sluice.log/a\n1\nAAAA\n"}) EXPECT_FALSE(parse_head(text).has_value());
+  for (const char* text : {"", "x\n1\n", "sluice.log/a\nx\n", "sluice.log/a\n1\nAAAA\n"})
+    EXPECT_FALSE(parse_head(text).has_value());
 }
 
 // Pieces cut out, put in and changed at random.
@@ -285,9 +294,15 @@ TEST_F(VerifyTest, RandomDamageIsNeverIntact) {
     const uint32_t at = next(static_cast<uint32_t>(bytes.size()));
     const uint32_t size = 1 + next(64);
     switch (i % 3) {
-      case 0: bytes.erase(at, size); break;
-      case 1: bytes.insert(at, std::string(size, static_cast<char>(next(256)))); break;
-      default: for (uint32_t j = at; j < std::min<size_t>(at + size, bytes.size()); ++j) bytes[j] = static_cast<char>(bytes[j] ^ (1 + next(255)));
+      case 0:
+        bytes.erase(at, size);
+        break;
+      case 1:
+        bytes.insert(at, std::string(size, static_cast<char>(next(256))));
+        break;
+      default:
+        for (uint32_t j = at; j < std::min<size_t>(at + size, bytes.size()); ++j)
+          bytes[j] = static_cast<char>(bytes[j] ^ (1 + next(255)));
     }
     write_file(file, bytes);
   }

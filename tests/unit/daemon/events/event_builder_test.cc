@@ -11,7 +11,8 @@ namespace {
 
 std::string sha256_of(std::string_view text) {
   std::string digest(32, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), reinterpret_cast<unsigned char*>(digest.data()));
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
+         reinterpret_cast<unsigned char*>(digest.data()));
   return digest;
 }
 
@@ -19,7 +20,8 @@ SessionInfo a_session() {
   SessionInfo session;
   session.id = "00c0ffee00000001";
   session.target = "payments-db";
-  session.actor.attested = {4242, 1000, 100, "alice", "users", "/usr/bin/psql", std::string(64, 'e'), "app.service", "c0ffee", "/a/b"};
+  session.actor.attested = {4242,          1000,     100,   "alice", "users", "/usr/bin/psql", std::string(64, 'e'),
+                            "app.service", "c0ffee", "/a/b"};
   session.actor.claimed = {"app", "payments", "psql"};
   session.origin = "10.0.0.7:51234";
   session.destination = "10.20.0.5:5432";
@@ -39,8 +41,9 @@ class EventBuilderTest : public testing::Test {
 };
 
 TEST_F(EventBuilderTest, SessionStartedCarriesEverythingTheGeneratedParserReadsBack) {
-  const EncodedEvent encoded = EventBuilder(EventType::session_started, {1'700'000'000'123'456'789}, EventOutcome::success, a_session())
-                                   .build(scanner_, self_findings_);
+  const EncodedEvent encoded =
+      EventBuilder(EventType::session_started, {1'700'000'000'123'456'789}, EventOutcome::success, a_session())
+          .build(scanner_, self_findings_);
   EXPECT_TRUE(encoded.context);
   EXPECT_EQ(encoded.session, 0x00c0ffee00000001u);
   const Event event = parse(encoded);
@@ -71,7 +74,8 @@ TEST_F(EventBuilderTest, CommandRefersToItsSessionAndText) {
   text->masked = "select * from cards";
   text->sha256 = sha256_of(text->masked);
   const policies::StatementKind kinds[] = {policies::StatementKind::select, policies::StatementKind::delete_};
-  const policies::Relation relations[] = {{"public", "cards", policies::Access::read}, {"", "log", policies::Access::write}};
+  const policies::Relation relations[] = {{"public", "cards", policies::Access::read},
+                                          {"", "log", policies::Access::write}};
   const std::string functions[] = {"now", ""};
   const EncodedEvent encoded = EventBuilder(EventType::command_received, {5}, EventOutcome::success, a_session())
                                    .command(7)
@@ -164,8 +168,8 @@ TEST_F(EventBuilderTest, NoTextualFieldKeepsACardNumber) {
 TEST_F(EventBuilderTest, DaemonEventsAreScannedToo) {
   Actor actor;
   actor.attested.user = kTestPan;
-  const EncodedEvent encoded =
-      EventBuilder(EventType::log_read, {1}, EventOutcome::success, actor, kTestPan, kTestPan).build(scanner_, self_findings_);
+  const EncodedEvent encoded = EventBuilder(EventType::log_read, {1}, EventOutcome::success, actor, kTestPan, kTestPan)
+                                   .build(scanner_, self_findings_);
   EXPECT_EQ(encoded.bytes.find(kTestPan), std::string::npos);
   EXPECT_EQ(self_findings_, 3u);
   EXPECT_EQ(encoded.session, 0u);
@@ -175,8 +179,9 @@ TEST_F(EventBuilderTest, ATextWithACardNumberIsReplacedByAMaskedCopyWithItsOwnHa
   auto text = std::make_shared<StoredText>();
   text->masked = "select '4111111111111111'";
   text->sha256 = sha256_of(text->masked);
-  const EncodedEvent encoded =
-      EventBuilder(EventType::command_received, {1}, EventOutcome::success, a_session()).text(text).build(scanner_, self_findings_);
+  const EncodedEvent encoded = EventBuilder(EventType::command_received, {1}, EventOutcome::success, a_session())
+                                   .text(text)
+                                   .build(scanner_, self_findings_);
   EXPECT_EQ(self_findings_, 1u);
   EXPECT_EQ(encoded.text->masked, "select '411111******1111'");
   EXPECT_EQ(encoded.text->sha256, sha256_of(encoded.text->masked));
@@ -188,16 +193,18 @@ TEST_F(EventBuilderTest, ATextIsScannedOnce) {
   text->masked = "select 1";
   text->sha256 = sha256_of(text->masked);
   for (int i = 0; i < 3; ++i) {
-    static_cast<void>(
-        EventBuilder(EventType::command_received, {1}, EventOutcome::success, a_session()).text(text).build(scanner_, self_findings_));
+    static_cast<void>(EventBuilder(EventType::command_received, {1}, EventOutcome::success, a_session())
+                          .text(text)
+                          .build(scanner_, self_findings_));
   }
   EXPECT_EQ(scanner_.scans, 1u);
 }
 
 TEST_F(EventBuilderTest, WhatWasFoundCleanIsNotScannedAgainButAnythingElseIs) {
   const auto build = [&](std::string_view rule, std::string_view version) {
-    static_cast<void>(
-        EventBuilder(EventType::command_completed, {1}, EventOutcome::success, a_session()).rule(rule, version).build(scanner_, self_findings_));
+    static_cast<void>(EventBuilder(EventType::command_completed, {1}, EventOutcome::success, a_session())
+                          .rule(rule, version)
+                          .build(scanner_, self_findings_));
   };
   build("memo-rule", "v1");
   build("memo-rule", "v1");
@@ -205,8 +212,9 @@ TEST_F(EventBuilderTest, WhatWasFoundCleanIsNotScannedAgainButAnythingElseIs) {
   build("memo-rulev", "1");  // the same bytes, divided otherwise
   EXPECT_EQ(scanner_.scans, 2u);
   FakeScanner other;
-  static_cast<void>(
-      EventBuilder(EventType::command_completed, {1}, EventOutcome::success, a_session()).rule("memo-rule", "v1").build(other, self_findings_));
+  static_cast<void>(EventBuilder(EventType::command_completed, {1}, EventOutcome::success, a_session())
+                        .rule("memo-rule", "v1")
+                        .build(other, self_findings_));
   EXPECT_EQ(other.scans, 1u);
 }
 
@@ -214,7 +222,8 @@ TEST_F(EventBuilderTest, LimitsAreCountedNotSilent) {
   const std::vector<policies::Relation> relations(kListEntriesMax + 3, {"s", "t", policies::Access::read});
   EventBuilder builder(EventType::command_received, {1}, EventOutcome::success, a_session());
   builder.relations(relations).detail(std::string(kFieldBytesMax + 10, 'x'));
-  for (size_t i = 0; i < kBindValuesMax + 2; ++i) builder.bind_value(std::string(2 * kFieldBytesMax, 'v'), 2 * kFieldBytesMax);
+  for (size_t i = 0; i < kBindValuesMax + 2; ++i)
+    builder.bind_value(std::string(2 * kFieldBytesMax, 'v'), 2 * kFieldBytesMax);
   const EncodedEvent encoded = builder.build(scanner_, self_findings_);
   EXPECT_LE(encoded.bytes.size(), kEventBytesMax + 2 * kFieldBytesMax);
   const Event event = parse(encoded);

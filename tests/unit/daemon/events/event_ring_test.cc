@@ -43,7 +43,8 @@ TEST_F(EventRingTest, KeepsOrderAndContentSmallAndLarge) {
   EXPECT_EQ(ring_.drain(out, 3), 3u);
   EXPECT_EQ(ring_.drain(out, 100), 2u);
   ASSERT_EQ(out.size(), 5u);
-  EXPECT_EQ(out[3].bytes, std::string(EventRing::kInlineBytes + 1, static_cast<char>('a' + (EventRing::kInlineBytes + 1) % 20)));
+  EXPECT_EQ(out[3].bytes,
+            std::string(EventRing::kInlineBytes + 1, static_cast<char>('a' + (EventRing::kInlineBytes + 1) % 20)));
   EXPECT_EQ(out[4].bytes.size(), 100000u);
   EXPECT_EQ(out[4].session, 100000u);
   EXPECT_TRUE(out[1].context);

@@ -13,7 +13,8 @@ inline constexpr std::string_view kMaskedPan = "411111******1111";
 
 class FakeScanner final : public policies::CardScanner {
  public:
-  void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings, std::span<size_t>) override {
+  void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings,
+            std::span<size_t>) override {
     ++scans;
     findings.clear();
     for (size_t i = 0; i < values.size(); ++i) {
@@ -28,7 +29,8 @@ class FakeScanner final : public policies::CardScanner {
       }
     }
   }
-  void mask(std::span<policies::ValueView> values, std::span<const policies::Finding> findings, policies::MaskStyle) override {
+  void mask(std::span<policies::ValueView> values, std::span<const policies::Finding> findings,
+            policies::MaskStyle) override {
     for (const policies::Finding& finding : findings) {
       std::copy(kMaskedPan.begin(), kMaskedPan.end(), values[finding.value].bytes.begin() + finding.offset);
     }
