@@ -203,11 +203,14 @@ def test_identity_is_the_process_that_connected(sluice, postgres):
     assert claimed["user"] == "postgres" and claimed["application"] == "liar" and event["identity"]["verified"] is None
 
 
-def test_unload_removes_everything(postgres, make_daemon):
+def attached(cgroup):
+    """What is attached to a cgroup, as bpftool lists it; it prints an empty line for nothing."""
+    return json.loads(subprocess.run(["bpftool", "-j", "cgroup", "show", str(cgroup)], capture_output=True, text=True, check=True).stdout.strip() or "[]")
+
+
+def test_unload_removes_everything(make_daemon):
     daemon = make_daemon()
     daemon.stop()
-    links = json.loads(subprocess.run(["bpftool", "-j", "cgroup", "show", str(daemon.cgroup)], capture_output=True, text=True, check=True).stdout or "[]")
-    assert links, "pins keep the programs attached after a stop"
+    assert attached(daemon.cgroup), "pins keep the programs attached after a stop"
     assert "uncovered" in daemon.cli("unload").stdout.lower()
-    links = json.loads(subprocess.run(["bpftool", "-j", "cgroup", "show", str(daemon.cgroup)], capture_output=True, text=True, check=True).stdout or "[]")
-    assert links == [] and not os.path.exists(daemon.pins)
+    assert attached(daemon.cgroup) == [] and not os.path.exists(daemon.pins)
