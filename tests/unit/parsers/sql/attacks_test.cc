@@ -86,6 +86,13 @@ TEST(SqlEncoding, ReadsTheOnesThatAreSafe) {
   EXPECT_TRUE(complete(analyzed("SELECT 'plain'", "MULE_INTERNAL")));  // ASCII is ASCII everywhere
 }
 
+// PostgreSQL converts 0x815F of SHIFT_JIS_2004 to a backslash: the literal goes on to the second quote, and the comment is part
+// of it. Whoever reads a fullwidth sign there sees the DROP in a comment.
+TEST(SqlEncoding, ACharacterThatTheServerTurnsIntoABackslash) {
+  EXPECT_TRUE(is_unknown(analyzed("SELECT E'\x81\x5f'; SELECT 1; --'; DROP TABLE cards; --'", "SHIFT_JIS_2004")));
+  EXPECT_TRUE(complete(analyzed("SELECT 1", "SHIFT_JIS_2004")));
+}
+
 TEST(SqlEncoding, InvalidUtf8IsUnknown) {
   for (const char* bytes : {"\x80", "\xc0\xa7", "\xc1\xbf", "\xe0\x80\xa7", "\xed\xa0\x80", "\xf0\x80\x80\xa7", "\xf4\x90\x80\x80",
                             "\xf5\x80\x80\x80", "\xff", "\xc3", "\xe2\x82"}) {
