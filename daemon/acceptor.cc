@@ -20,11 +20,14 @@ namespace {
 constexpr int kTurnMs = 500;
 constexpr uint64_t kReportMs = 1'000;  // refusals are one event per second at most
 
-UniqueFd open_reserve() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+UniqueFd open_reserve() {
+  return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
 
 uint64_t random_number() {
   uint64_t number = 0;
-  // Cannot fail for 8 bytes once the kernel's pool is ready, which it is long before a daemon starts; a short read only means zeros.
+  // Cannot fail for 8 bytes once the kernel's pool is ready, which it is long before a daemon starts; a short read only
+  // means zeros.
   [[maybe_unused]] const ssize_t got = getrandom(&number, sizeof number, 0);
   return number == 0 ? 1 : number;
 }
@@ -72,12 +75,18 @@ std::string address_text(const sockaddr_storage& address) {
   return "unknown";
 }
 
-Acceptor::Acceptor(interception::Steering& steering, const TargetTable& targets, identity::Resolver& resolver, Recorder& recorder,
-                   std::vector<session::Worker*> workers)
-    : steering_(steering), targets_(targets), resolver_(resolver), recorder_(recorder), workers_(std::move(workers)),
+Acceptor::Acceptor(interception::Steering& steering, const TargetTable& targets, identity::Resolver& resolver,
+                   Recorder& recorder, std::vector<session::Worker*> workers)
+    : steering_(steering),
+      targets_(targets),
+      resolver_(resolver),
+      recorder_(recorder),
+      workers_(std::move(workers)),
       sessions_max_(sessions_for_descriptors()) {}
 
-Acceptor::~Acceptor() { stop(); }
+Acceptor::~Acceptor() {
+  stop();
+}
 
 Status Acceptor::start(const std::vector<int>& listeners) {
   auto loop = io::EventLoop::create();
@@ -102,7 +111,8 @@ Status Acceptor::start(const std::vector<int>& listeners) {
 }
 
 void Acceptor::stop() {
-  if (mailbox_ != nullptr) [[maybe_unused]] const bool posted = mailbox_->post([this] { stopping_ = true; });
+  if (mailbox_ != nullptr) [[maybe_unused]]
+    const bool posted = mailbox_->post([this] { stopping_ = true; });
   thread_.join();
 }
 
@@ -163,7 +173,8 @@ void Acceptor::report_refusals() {
   if (unreported_ == 0) return;
   const uint64_t now = system_clock().monotonic_ms();
   if (!stopping_ && now - reported_ms_ < kReportMs) return;
-  events::EventBuilder event = recorder_.own(events::EventType::connect_refused, events::EventOutcome::refused, "daemon");
+  events::EventBuilder event =
+      recorder_.own(events::EventType::connect_refused, events::EventOutcome::refused, "daemon");
   event.detail(refusal_reason_).counter("connections", unreported_);
   recorder_.publish(event);
   reported_ms_ = now;

@@ -1,8 +1,9 @@
-// Takes the connections that steering leads here: note, identity, and on to the worker with the fewest sessions. One thread.
-// A connection without a note is reset: nobody was steered here. Where descriptors run out, the connection is refused with a reset (a
-// descriptor in reserve makes that possible), counted, and the listener rests for a moment; it never spins.
-// The daemon keeps descriptors for itself (kDescriptorsReserved): the log's next segment must not fail for want of one.
-// Lifetime: start() to stop(); everything passed in outlives it. Limits: kAcceptsPerTurn, kRestMs, sessions_max().
+// Takes the connections that steering leads here: note, identity, and on to the worker with the fewest sessions. One
+// thread. A connection without a note is reset: nobody was steered here. Where descriptors run out, the connection is
+// refused with a reset (a descriptor in reserve makes that possible), counted, and the listener rests for a moment; it
+// never spins. The daemon keeps descriptors for itself (kDescriptorsReserved): the log's next segment must not fail for
+// want of one. Lifetime: start() to stop(); everything passed in outlives it. Limits: kAcceptsPerTurn, kRestMs,
+// sessions_max().
 #pragma once
 
 #include <atomic>
@@ -35,8 +36,8 @@ class Acceptor {
   static constexpr size_t kDescriptorsReserved = 256;
   static constexpr size_t kDescriptorsPerSession = 2;
 
-  Acceptor(interception::Steering& steering, const TargetTable& targets, identity::Resolver& resolver, Recorder& recorder,
-           std::vector<session::Worker*> workers);
+  Acceptor(interception::Steering& steering, const TargetTable& targets, identity::Resolver& resolver,
+           Recorder& recorder, std::vector<session::Worker*> workers);
   ~Acceptor();
 
   [[nodiscard]] Status start(const std::vector<int>& listeners);
@@ -47,7 +48,9 @@ class Acceptor {
   [[nodiscard]] size_t sessions_max() const { return sessions_max_; }
   [[nodiscard]] const AcceptorCounters& counters() const { return counters_; }
   [[nodiscard]] uint64_t turns() const { return turns_.load(std::memory_order_relaxed); }
-  void nudge() { [[maybe_unused]] const bool posted = mailbox_ != nullptr && mailbox_->post([] {}); }
+  void nudge() {
+    [[maybe_unused]] const bool posted = mailbox_ != nullptr && mailbox_->post([] {});
+  }
 
  private:
   struct Listener final : io::FdHandler {

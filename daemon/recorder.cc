@@ -37,7 +37,8 @@ Result<std::unique_ptr<Recorder>> Recorder::create(audit::AuditLog& log, const C
   return std::unique_ptr<Recorder>(new Recorder(log, clock, std::move(scanner), std::move(event)));
 }
 
-Recorder::Recorder(audit::AuditLog& log, const Clock& clock, std::unique_ptr<policies::CardScanner> scanner, UniqueFd durable_event)
+Recorder::Recorder(audit::AuditLog& log, const Clock& clock, std::unique_ptr<policies::CardScanner> scanner,
+                   UniqueFd durable_event)
     : log_(log),
       clock_(clock),
       self_(this_process()),
@@ -45,7 +46,8 @@ Recorder::Recorder(audit::AuditLog& log, const Clock& clock, std::unique_ptr<pol
       durable_event_(std::move(durable_event)),
       ring_(log.add_ring(durable_event_.get())) {}
 
-events::EventBuilder Recorder::own(events::EventType type, events::EventOutcome outcome, std::string_view resource) const {
+events::EventBuilder Recorder::own(events::EventType type, events::EventOutcome outcome,
+                                   std::string_view resource) const {
   return {type, {clock_.utc_ns()}, outcome, self_, "local", resource};
 }
 

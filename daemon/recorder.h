@@ -1,7 +1,7 @@
-// Events of the daemon itself and of control calls: they go through one ring that several threads share under a lock. Sessions never
-// come here.
-// Threading: any thread. Lifetime: outlives every caller; the AuditLog outlives it.
-// Limits: kWaitingMax events wait for room in the ring; past that they are counted and the count is itself recorded as a loss event.
+// Events of the daemon itself and of control calls: they go through one ring that several threads share under a lock.
+// Sessions never come here. Threading: any thread. Lifetime: outlives every caller; the AuditLog outlives it. Limits:
+// kWaitingMax events wait for room in the ring; past that they are counted and the count is itself recorded as a loss
+// event.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,11 @@ class Recorder {
   [[nodiscard]] static Result<std::unique_ptr<Recorder>> create(audit::AuditLog& log, const Clock& clock);
 
   // An event of this daemon about `resource`, ready to be added to.
-  [[nodiscard]] events::EventBuilder own(events::EventType type, events::EventOutcome outcome, std::string_view resource) const;
+  [[nodiscard]] events::EventBuilder own(events::EventType type, events::EventOutcome outcome,
+                                         std::string_view resource) const;
   // An event that somebody at the control socket causes.
-  [[nodiscard]] events::EventBuilder of(const events::Actor& actor, events::EventType type, events::EventOutcome outcome,
-                                        std::string_view resource) const;
+  [[nodiscard]] events::EventBuilder of(const events::Actor& actor, events::EventType type,
+                                        events::EventOutcome outcome, std::string_view resource) const;
 
   void publish(events::EventBuilder& event);
   // The same, and waits until it is on disk (bounded); an error where that did not happen.
@@ -41,7 +42,8 @@ class Recorder {
   [[nodiscard]] uint64_t self_findings() const;
 
  private:
-  Recorder(audit::AuditLog& log, const Clock& clock, std::unique_ptr<policies::CardScanner> scanner, UniqueFd durable_event);
+  Recorder(audit::AuditLog& log, const Clock& clock, std::unique_ptr<policies::CardScanner> scanner,
+           UniqueFd durable_event);
   void flush_locked();
 
   audit::AuditLog& log_;

@@ -52,11 +52,14 @@ void prepare_process() {
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
     files.rlim_cur = files.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &files) != 0) spdlog::warn("descriptor limit stays at its default: {}", std::generic_category().message(errno));
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+      spdlog::warn("descriptor limit stays at its default: {}", std::generic_category().message(errno));
   }
   const rlimit no_core{0, 0};
-  if (setrlimit(RLIMIT_CORE, &no_core) != 0) spdlog::warn("core dumps could not be limited: {}", std::generic_category().message(errno));
-  if (prctl(PR_SET_DUMPABLE, 0) != 0) spdlog::warn("core dumps could not be disabled: {}", std::generic_category().message(errno));
+  if (setrlimit(RLIMIT_CORE, &no_core) != 0)
+    spdlog::warn("core dumps could not be limited: {}", std::generic_category().message(errno));
+  if (prctl(PR_SET_DUMPABLE, 0) != 0)
+    spdlog::warn("core dumps could not be disabled: {}", std::generic_category().message(errno));
   signal(SIGPIPE, SIG_IGN);
 }
 
@@ -95,8 +98,8 @@ Result<std::string> read_mounts() {
 }
 
 // Null where no machine speaks the protocol; the configuration does not accept such a target.
-std::unique_ptr<session::Machine> make_machine(const std::string& protocol, session::Gate& gate, policies::CardScanner& scanner,
-                                               const session::MachineLimits& limits) {
+std::unique_ptr<session::Machine> make_machine(const std::string& protocol, session::Gate& gate,
+                                               policies::CardScanner& scanner, const session::MachineLimits& limits) {
   if (protocol == "postgres") return session::make_postgres_machine(gate, scanner, limits);
   return nullptr;
 }
@@ -147,7 +150,8 @@ class Service {
 int Service::run() {
   policies::Problems problems;
   first_policies_ = policies::load_policies(config_.policies_directory, config::target_names(config_), problems);
-  if (!problems.empty()) spdlog::log(first_policies_ ? spdlog::level::warn : spdlog::level::err, "{}", config::format_text(problems));
+  if (!problems.empty())
+    spdlog::log(first_policies_ ? spdlog::level::warn : spdlog::level::err, "{}", config::format_text(problems));
   if (first_policies_ == nullptr) return kExitConfiguration;
 
   const sigset_t signals = service_signals();
@@ -180,8 +184,9 @@ Status Service::start() {
   if (Status started = start_acceptor(); !started) return started;
   // Alive and able to serve: from here on connects are led to us.
   if (Status live = steering_->go_live(); !live) return within("go live", live.error());
-  operations_ = std::make_unique<ServiceOperations>(ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_, *acceptor_,
-                                                                 *watcher_, workers(), system_clock().utc_ns()});
+  operations_ =
+      std::make_unique<ServiceOperations>(ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_,
+                                                       *acceptor_, *watcher_, workers(), system_clock().utc_ns()});
   control::ServerOptions options;
   options.socket_path = config_.control_socket;
   auto control = control::ControlServer::start(options, *operations_);
@@ -193,7 +198,8 @@ Status Service::start() {
 Status Service::open_log() {
   audit::LogOptions options;
   options.directory = config_.audit.directory;
-  options.durability = config_.audit.durability == config::Durability::strict ? audit::Durability::strict : audit::Durability::relaxed;
+  options.durability =
+      config_.audit.durability == config::Durability::strict ? audit::Durability::strict : audit::Durability::relaxed;
   char host[256] = {};
   if (gethostname(host, sizeof host - 1) == 0) options.host = host;
   auto log = audit::AuditLog::open(options);
@@ -203,7 +209,8 @@ Status Service::open_log() {
   if (!recorder) return tl::unexpected(recorder.error());
   recorder_ = std::move(*recorder);
   events::EventBuilder started = recorder_->own(EventType::daemon_started, EventOutcome::success, "daemon");
-  recorder_->publish(started.detail(kVersion).rule({}, first_policies_->version()).counter("rules", first_policies_->rule_count()));
+  recorder_->publish(
+      started.detail(kVersion).rule({}, first_policies_->version()).counter("rules", first_policies_->rule_count()));
   if (const std::string recovered = log_->status().recovered; !recovered.empty()) {
     spdlog::warn("audit log: {}", recovered);
     events::EventBuilder event = recorder_->own(EventType::log_recovered, EventOutcome::success, "audit-log");
@@ -246,8 +253,10 @@ Status Service::start_workers() {
     parts.clock = &system_clock();
     parts.upstreams = upstreams_.get();
     parts.make_machine = make_machine;
-    if (getrandom(parts.hash_key.data(), sizeof parts.hash_key, 0) != sizeof parts.hash_key) return fail_errno("random key", errno);
-    parts.durability = config_.audit.durability == config::Durability::strict ? session::Durability::strict : session::Durability::relaxed;
+    if (getrandom(parts.hash_key.data(), sizeof parts.hash_key, 0) != sizeof parts.hash_key)
+      return fail_errno("random key", errno);
+    parts.durability = config_.audit.durability == config::Durability::strict ? session::Durability::strict
+                                                                              : session::Durability::relaxed;
     auto worker = session::Worker::create(std::move(parts));
     if (!worker) return within("worker", worker.error());
     auto crew = std::make_unique<Crew>();
@@ -277,7 +286,8 @@ Status Service::start_acceptor() {
   if (Status started = resolver_->start(); !started) return started;
   acceptor_ = std::make_unique<Acceptor>(*steering_, targets_, *resolver_, *recorder_, workers());
   if (Status started = acceptor_->start(listeners_); !started) return started;
-  watcher_ = std::make_unique<Watcher>(Watcher::Watched{*steering_, targets_, *acceptor_, *recorder_, *log_, workers()});
+  watcher_ =
+      std::make_unique<Watcher>(Watcher::Watched{*steering_, targets_, *acceptor_, *recorder_, *log_, workers()});
   return watcher_->start();
 }
 
@@ -289,7 +299,8 @@ std::vector<session::Worker*> Service::workers() const {
 
 void Service::serve() {
   const size_t rules = first_policies_->rule_count();
-  spdlog::info("sluice {} protects {} targets with {} rules, policy {}", kVersion, config_.targets.size(), rules, first_policies_->version());
+  spdlog::info("sluice {} protects {} targets with {} rules, policy {}", kVersion, config_.targets.size(), rules,
+               first_policies_->version());
   sd_notifyf(0, "READY=1\nSTATUS=protecting %zu targets", config_.targets.size());
   const sigset_t signals = service_signals();
   for (;;) {
@@ -306,7 +317,8 @@ void Service::serve() {
     caller.gid = getgid();
     caller.user = identity::system_names().user_name(caller.uid);
     caller.exe = "SIGHUP";  // a signal does not say who sent it
-    [[maybe_unused]] const control::ReloadResult result = operations_->reload(caller);  // has logged and recorded what came of it
+    [[maybe_unused]] const control::ReloadResult result =
+        operations_->reload(caller);  // has logged and recorded what came of it
     sd_notify(0, "READY=1");
   }
 }
@@ -322,7 +334,8 @@ void Service::drain() {
   const auto all = workers();
   for (session::Worker* worker : all) worker->drain(kDrainTimeoutMs);
   const sigset_t signals = service_signals();
-  for (bool hurried = false; !std::all_of(crews_.begin(), crews_.end(), [](const auto& crew) { return crew->done.load(); });) {
+  for (bool hurried = false;
+       !std::all_of(crews_.begin(), crews_.end(), [](const auto& crew) { return crew->done.load(); });) {
     const timespec pause{0, kDrainLookMs * 1'000'000};
     const int received = sigtimedwait(&signals, nullptr, &pause);
     if ((received != SIGTERM && received != SIGINT) || hurried) continue;
@@ -344,7 +357,8 @@ void Service::stop() {
   control_.reset();
   if (operations_ != nullptr) {
     events::EventBuilder stopped = recorder_->own(EventType::daemon_stopped, EventOutcome::success, "daemon");
-    if (Status recorded = recorder_->publish_durably(stopped); !recorded) spdlog::error("audit log: {}", recorded.error().message);
+    if (Status recorded = recorder_->publish_durably(stopped); !recorded)
+      spdlog::error("audit log: {}", recorded.error().message);
   }
   operations_.reset();
   watcher_.reset();

@@ -1,10 +1,11 @@
-// The daemon: wires everything together, in the order in which it becomes safe, and takes it down in the reverse. Only what stands in
-// daemon/ itself may include every layer.
+// The daemon: wires everything together, in the order in which it becomes safe, and takes it down in the reverse. Only
+// what stands in daemon/ itself may include every layer.
 //
-// Start: log (recovery included) → steering loaded, targets set → workers → listeners live → control socket. From go_live() on, connects
-// are led here; before it and after stop(), the kernel decides by when_down.
-// Stop (SIGTERM, SIGINT): listeners go, so that when_down decides about new connects; established sessions end when they are idle, and
-// after kDrainTimeoutMs all the same; the log is sealed. A second signal ends them at once. SIGHUP reads configuration and policies again.
+// Start: log (recovery included) → steering loaded, targets set → workers → listeners live → control socket. From
+// go_live() on, connects are led here; before it and after stop(), the kernel decides by when_down. Stop (SIGTERM,
+// SIGINT): listeners go, so that when_down decides about new connects; established sessions end when they are idle, and
+// after kDrainTimeoutMs all the same; the log is sealed. A second signal ends them at once. SIGHUP reads configuration
+// and policies again.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ namespace sluice {
 
 inline constexpr uint64_t kDrainTimeoutMs = 25'000;  // below the 45 s that systemd waits
 
-// Runs in the foreground until it is told to stop. 0: stopped as asked; 2: configuration or policies cannot be used; 1: anything else.
+// Runs in the foreground until it is told to stop. 0: stopped as asked; 2: configuration or policies cannot be used; 1:
+// anything else.
 [[nodiscard]] int run_service(const config::Config& config);
 
 }  // namespace sluice

@@ -29,10 +29,11 @@ events::Actor actor_of(const Caller& caller) {
   return actor;
 }
 
-// Asks every worker the same question on its own thread and collects what they say within kOperationWaitMs. The answers are shared with
-// letters that come too late, so nobody writes to memory that is gone.
+// Asks every worker the same question on its own thread and collects what they say within kOperationWaitMs. The answers
+// are shared with letters that come too late, so nobody writes to memory that is gone.
 template <typename Answer>
-std::vector<Answer> ask_all(const std::vector<session::Worker*>& workers, const std::function<Answer(session::Worker&)>& question) {
+std::vector<Answer> ask_all(const std::vector<session::Worker*>& workers,
+                            const std::function<Answer(session::Worker&)>& question) {
   struct Shared {
     std::mutex mutex;
     std::condition_variable done;
@@ -51,17 +52,23 @@ std::vector<Answer> ask_all(const std::vector<session::Worker*>& workers, const 
     });
     if (posted) ++shared->outstanding;
   }
-  shared->done.wait_for(lock, std::chrono::milliseconds(control::kOperationWaitMs), [&] { return shared->outstanding == 0; });
+  shared->done.wait_for(lock, std::chrono::milliseconds(control::kOperationWaitMs),
+                        [&] { return shared->outstanding == 0; });
   return std::move(shared->answers);
 }
 
 std::string_view word_of(session::Phase phase) {
   switch (phase) {
-    case session::Phase::startup: return "startup";
-    case session::Phase::authentication: return "authentication";
-    case session::Phase::idle: return "idle";
-    case session::Phase::busy: return "busy";
-    case session::Phase::closing: return "closing";
+    case session::Phase::startup:
+      return "startup";
+    case session::Phase::authentication:
+      return "authentication";
+    case session::Phase::idle:
+      return "idle";
+    case session::Phase::busy:
+      return "busy";
+    case session::Phase::closing:
+      return "closing";
   }
   return "closing";
 }
@@ -100,7 +107,8 @@ control::LogView view_of(const audit::LogStatus& log, config::Durability durabil
 
 std::vector<session::SessionRow> ServiceOperations::rows() {
   std::vector<session::SessionRow> all;
-  for (auto& rows : ask_all<std::vector<session::SessionRow>>(parts_.workers, [](session::Worker& worker) { return worker.rows(); })) {
+  for (auto& rows : ask_all<std::vector<session::SessionRow>>(parts_.workers,
+                                                              [](session::Worker& worker) { return worker.rows(); })) {
     std::move(rows.begin(), rows.end(), std::back_inserter(all));
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.started_ns < b.started_ns; });
@@ -140,8 +148,8 @@ control::StatusView ServiceOperations::status() {
     target.name = (*targets)[i].name;
     target.protocol = (*targets)[i].protocol;
     target.state = steered ? "protected" : "draining";
-    target.sessions = static_cast<uint64_t>(
-        std::count_if(live.begin(), live.end(), [&](const session::SessionRow& row) { return row.info.target == target.name; }));
+    target.sessions = static_cast<uint64_t>(std::count_if(
+        live.begin(), live.end(), [&](const session::SessionRow& row) { return row.info.target == target.name; }));
     if (i < counters.size()) {
       const interception::TargetCounters& c = counters[i];
       target.coverage = {c.connects, c.redirected, c.refused, c.exempt, c.uncovered};
@@ -171,8 +179,9 @@ control::KillResult ServiceOperations::kill(std::string_view id, const Caller& c
     return worker.kill(wanted, "ended by an administrator") ? 1 : 0;
   });
   const bool killed = std::find(answers.begin(), answers.end(), 1) != answers.end();
-  events::EventBuilder event = parts_.recorder.of(actor_of(caller), EventType::session_killed,
-                                                  killed ? EventOutcome::success : EventOutcome::failure, "session:" + wanted);
+  events::EventBuilder event =
+      parts_.recorder.of(actor_of(caller), EventType::session_killed,
+                         killed ? EventOutcome::success : EventOutcome::failure, "session:" + wanted);
   parts_.recorder.publish(event);
   return killed ? control::KillResult::killed : control::KillResult::not_found;
 }
@@ -192,14 +201,16 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
   if (!why.empty()) {
     result.policy_version = parts_.policies.current()->version();
     spdlog::error("reload rejected, what runs stays as it is:\n{}", why);
-    events::EventBuilder event = parts_.recorder.of(actor_of(caller), EventType::policy_rejected, EventOutcome::failure, "policy");
+    events::EventBuilder event =
+        parts_.recorder.of(actor_of(caller), EventType::policy_rejected, EventOutcome::failure, "policy");
     parts_.recorder.publish(event.rule({}, result.policy_version).detail(why));
     return result;
   }
   const config::Config& now = *loaded.config;
   const config::Config& then = parts_.config;
   if (now.audit.directory != then.audit.directory || now.audit.durability != then.audit.durability ||
-      now.control_socket != then.control_socket || now.bpf_directory != then.bpf_directory || now.cgroup_path != then.cgroup_path) {
+      now.control_socket != then.control_socket || now.bpf_directory != then.bpf_directory ||
+      now.cgroup_path != then.cgroup_path) {
     const char* const notice = "audit, control and steering settings take effect at the next start";
     spdlog::warn("reload: {}", notice);
     result.problems.push_back({then.file, 0, 0, policies::Severity::warning, notice, ""});
@@ -207,14 +218,17 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
   result.accepted = true;
   result.policy_version = loaded.policies->version();
   parts_.policies.replace(loaded.policies);
-  spdlog::info("reloaded: {} targets, {} rules, policy {}", now.targets.size(), loaded.policies->rule_count(), result.policy_version);
-  events::EventBuilder event = parts_.recorder.of(actor_of(caller), EventType::policy_loaded, EventOutcome::success, "policy");
+  spdlog::info("reloaded: {} targets, {} rules, policy {}", now.targets.size(), loaded.policies->rule_count(),
+               result.policy_version);
+  events::EventBuilder event =
+      parts_.recorder.of(actor_of(caller), EventType::policy_loaded, EventOutcome::success, "policy");
   parts_.recorder.publish(event.rule({}, result.policy_version).counter("rules", loaded.policies->rule_count()));
   return result;
 }
 
 Status ServiceOperations::record_log_read(const Caller& caller, std::string_view what) {
-  events::EventBuilder event = parts_.recorder.of(actor_of(caller), EventType::log_read, EventOutcome::success, "audit-log");
+  events::EventBuilder event =
+      parts_.recorder.of(actor_of(caller), EventType::log_read, EventOutcome::success, "audit-log");
   return parts_.recorder.publish_durably(event.detail(what));
 }
 

@@ -1,5 +1,5 @@
-// What the control socket can ask of the running daemon (control/operations.h), answered from the parts that the service wired together.
-// Threading: any control thread; workers are asked by letter, with a bound on the wait.
+// What the control socket can ask of the running daemon (control/operations.h), answered from the parts that the
+// service wired together. Threading: any control thread; workers are asked by letter, with a bound on the wait.
 #pragma once
 
 #include <atomic>

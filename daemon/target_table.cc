@@ -9,7 +9,8 @@ std::vector<interception::SteeredTarget> steered_targets(const std::vector<confi
   for (const config::Target& target : targets) {
     interception::SteeredTarget entry;
     entry.name = target.name;
-    entry.when_down = target.when_down == config::WhenDown::deny ? interception::WhenDown::deny : interception::WhenDown::allow;
+    entry.when_down =
+        target.when_down == config::WhenDown::deny ? interception::WhenDown::deny : interception::WhenDown::allow;
     for (const config::Endpoint& address : target.addresses) {
       interception::SteeredEndpoint endpoint;
       endpoint.family = address.family == config::Endpoint::Family::ipv4 ? AF_INET : AF_INET6;
@@ -27,7 +28,8 @@ std::vector<interception::SteeredTarget> steered_targets(const std::vector<confi
 Status TargetTable::replace(interception::Steering& steering, std::vector<config::Target> targets) {
   const std::lock_guard lock(mutex_);  // a note of the new generation waits here until it can be looked up
   if (Status set = steering.set_targets(steered_targets(targets)); !set) return within("set targets", set.error());
-  generations_.emplace_back(steering.target_generation(), std::make_shared<const std::vector<config::Target>>(std::move(targets)));
+  generations_.emplace_back(steering.target_generation(),
+                            std::make_shared<const std::vector<config::Target>>(std::move(targets)));
   if (generations_.size() > kGenerationsKept) generations_.pop_front();
   return {};
 }

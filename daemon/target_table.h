@@ -1,5 +1,5 @@
-// The targets in force, and those of the last few generations: a note that the kernel wrote just before a reload names an old one.
-// Threading: any thread. Limit: kGenerationsKept.
+// The targets in force, and those of the last few generations: a note that the kernel wrote just before a reload names
+// an old one. Threading: any thread. Limit: kGenerationsKept.
 #pragma once
 
 #include <cstdint>

@@ -48,7 +48,8 @@ Result<std::unique_ptr<io::Transport>> SteeredUpstreams::open(const sockaddr_sto
     }
   }
   io::tune_stream(socket.get());
-  if (Status exempt = steering_.exempt(socket.get()); !exempt) return within("register the upstream socket", exempt.error());
+  if (Status exempt = steering_.exempt(socket.get()); !exempt)
+    return within("register the upstream socket", exempt.error());
   const int fd = socket.get();
   auto transport = std::make_unique<ExemptTransport>(std::move(socket), steering_);
   const socklen_t length = destination.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);

@@ -15,13 +15,16 @@ using events::EventType;
 
 Watcher::Watcher(Watched watched) : watched_(std::move(watched)), progress_(watched_.workers.size() + 1) {}
 
-Watcher::~Watcher() { stop(); }
+Watcher::~Watcher() {
+  stop();
+}
 
 Status Watcher::start() {
   const uint64_t now = system_clock().monotonic_ms();
   for (Progress& progress : progress_) progress.seen_ms = now;
   coverage_ms_ = now;
-  // The kernel's counters outlive daemons: against the last coverage event of the one before, this shows what came in between.
+  // The kernel's counters outlive daemons: against the last coverage event of the one before, this shows what came in
+  // between.
   look_at_refusals();
   record_coverage();
   watched_.steering.heartbeat();
@@ -75,7 +78,8 @@ void Watcher::tick(uint64_t now_ms) {
   std::vector<std::string> problems;
   if (!hung_.empty()) problems.push_back(hung_);
   if (!steering_problem_.empty()) problems.push_back(steering_problem_);
-  if (log_failing_) problems.push_back("the audit log cannot be written; no command on a protected target is forwarded");
+  if (log_failing_)
+    problems.push_back("the audit log cannot be written; no command on a protected target is forwarded");
   const std::lock_guard lock(mutex_);
   problems_ = std::move(problems);
 }
@@ -147,10 +151,12 @@ void Watcher::look_at_counters() {
   uint64_t unrecorded = 0;
   for (const session::Worker* worker : watched_.workers) {
     self_findings += worker->counters().self_findings.load(std::memory_order_relaxed);
-    unrecorded += worker->counters().commands_refused_unrecorded.load(std::memory_order_relaxed) + worker->refused_unrecorded();
+    unrecorded +=
+        worker->counters().commands_refused_unrecorded.load(std::memory_order_relaxed) + worker->refused_unrecorded();
   }
   if (self_findings > self_findings_seen_) {
-    spdlog::error("{} pieces of card data were masked only by the last scan of an event; please report this", self_findings - self_findings_seen_);
+    spdlog::error("{} pieces of card data were masked only by the last scan of an event; please report this",
+                  self_findings - self_findings_seen_);
     events::EventBuilder event = watched_.recorder.own(EventType::self_finding, EventOutcome::failure, "audit-log");
     watched_.recorder.publish(event.counter("masked", self_findings - self_findings_seen_));
     self_findings_seen_ = self_findings;
@@ -174,12 +180,15 @@ void Watcher::look_at_refusals() {
     const interception::TargetCounters before = std::exchange(found->second, now);
     if (is_first) continue;
     if (now.uncovered > before.uncovered) {
-      events::EventBuilder event = watched_.recorder.own(EventType::uncovered_connection, EventOutcome::failure, "target:" + name);
+      events::EventBuilder event =
+          watched_.recorder.own(EventType::uncovered_connection, EventOutcome::failure, "target:" + name);
       watched_.recorder.publish(event.counter("connections", now.uncovered - before.uncovered));
     }
     if (now.refused > before.refused) {
-      events::EventBuilder event = watched_.recorder.own(EventType::connect_refused, EventOutcome::refused, "target:" + name);
-      event.counter("connections", now.refused - before.refused).counter("daemon_down", now.refused_down - before.refused_down);
+      events::EventBuilder event =
+          watched_.recorder.own(EventType::connect_refused, EventOutcome::refused, "target:" + name);
+      event.counter("connections", now.refused - before.refused)
+          .counter("daemon_down", now.refused_down - before.refused_down);
       event.counter("daemon_hung", now.refused_hung - before.refused_hung);
       event.counter("no_listener_in_namespace", now.refused_namespace - before.refused_namespace);
       event.counter("too_many_waiting", now.refused_notes_full - before.refused_notes_full);
@@ -194,7 +203,8 @@ void Watcher::record_coverage() {
   const AcceptorCounters& accepted = watched_.acceptor.counters();
   for (size_t i = 0; i < counters.size() && i < targets->size(); ++i) {
     const interception::TargetCounters& c = counters[i];
-    events::EventBuilder event = watched_.recorder.own(EventType::coverage, EventOutcome::success, "target:" + (*targets)[i].name);
+    events::EventBuilder event =
+        watched_.recorder.own(EventType::coverage, EventOutcome::success, "target:" + (*targets)[i].name);
     event.counter("connects", c.connects).counter("redirected", c.redirected).counter("refused", c.refused);
     event.counter("exempt", c.exempt).counter("uncovered", c.uncovered);
     event.counter("daemon_accepted", accepted.accepted).counter("daemon_without_note", accepted.without_note);

@@ -1,6 +1,6 @@
-// Watches the daemon itself, on a thread of its own: the heartbeat that the kernel wants (only while every worker and the acceptor make
-// progress), the health of steering and of the log, what the workers counted, and once a minute the proof of coverage.
-// A worker that hangs stops the heartbeat, and the kernel then decides by when_down: fail closed.
+// Watches the daemon itself, on a thread of its own: the heartbeat that the kernel wants (only while every worker and
+// the acceptor make progress), the health of steering and of the log, what the workers counted, and once a minute the
+// proof of coverage. A worker that hangs stops the heartbeat, and the kernel then decides by when_down: fail closed.
 // Lifetime: start() to stop(); what it watches outlives it.
 #pragma once
 

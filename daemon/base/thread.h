@@ -16,7 +16,8 @@ inline constexpr size_t kSmallStackBytes = 1u << 20;
 
 class Thread {
  public:
-  // `name`: at most 15 characters are shown by the system. All signals are blocked in it: they belong to the main thread.
+  // `name`: at most 15 characters are shown by the system. All signals are blocked in it: they belong to the main
+  // thread.
   [[nodiscard]] static Result<Thread> start(const std::string& name, size_t stack_bytes, std::function<void()> body);
 
   Thread() = default;

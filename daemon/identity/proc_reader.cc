@@ -14,11 +14,11 @@
 namespace sluice::identity {
 namespace {
 
-constexpr size_t kStatBytesMax = 1024;      // /proc/PID/stat: 52 numbers and a name of at most 64 bytes
-constexpr size_t kCgroupBytesMax = 8192;    // /proc/PID/cgroup: one line per hierarchy
-constexpr uint64_t kTicksPerSecond = 100;   // USER_HZ, the same on every architecture that we run on
+constexpr size_t kStatBytesMax = 1024;     // /proc/PID/stat: 52 numbers and a name of at most 64 bytes
+constexpr size_t kCgroupBytesMax = 8192;   // /proc/PID/cgroup: one line per hierarchy
+constexpr uint64_t kTicksPerSecond = 100;  // USER_HZ, the same on every architecture that we run on
 constexpr size_t kContainerDigits = 64;
-constexpr int kFileHandleKernfs = 0xfe;     // FILEID_KERNFS, linux/exportfs.h: the handle of a cgroup is its 64-bit id
+constexpr int kFileHandleKernfs = 0xfe;  // FILEID_KERNFS, linux/exportfs.h: the handle of a cgroup is its 64-bit id
 
 bool read_small(int directory, const std::string& name, size_t bytes_max, std::string& out) {
   const UniqueFd file(openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC));
@@ -36,7 +36,9 @@ bool read_small(int directory, const std::string& name, size_t bytes_max, std::s
   return true;
 }
 
-int64_t to_ns(const timespec& t) { return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec; }
+int64_t to_ns(const timespec& t) {
+  return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
 
 bool is_lower_hex(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
@@ -79,11 +81,15 @@ std::optional<Executable> ProcReader::executable(const ProcessFacts& facts) cons
   if (!same_process(facts)) return std::nullopt;
   const std::string link = std::to_string(facts.pid) + "/exe";
   Executable exe;
-  exe.file.reset(openat(proc_.get(), link.c_str(), O_RDONLY | O_CLOEXEC));  // opens the file that runs, even where it is deleted
+  exe.file.reset(
+      openat(proc_.get(), link.c_str(), O_RDONLY | O_CLOEXEC));  // opens the file that runs, even where it is deleted
   struct stat status {};
-  if (exe.file.valid() ? fstat(exe.file.get(), &status) != 0 : fstatat(proc_.get(), link.c_str(), &status, 0) != 0) return std::nullopt;
-  if (facts.exe_inode != 0 && (status.st_ino != facts.exe_inode || status.st_dev != facts.exe_device)) return std::nullopt;
-  exe.stamp = {status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size), to_ns(status.st_mtim), to_ns(status.st_ctim)};
+  if (exe.file.valid() ? fstat(exe.file.get(), &status) != 0 : fstatat(proc_.get(), link.c_str(), &status, 0) != 0)
+    return std::nullopt;
+  if (facts.exe_inode != 0 && (status.st_ino != facts.exe_inode || status.st_dev != facts.exe_device))
+    return std::nullopt;
+  exe.stamp = {status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size), to_ns(status.st_mtim),
+               to_ns(status.st_ctim)};
   std::array<char, PATH_MAX> path;
   const ssize_t length = readlinkat(proc_.get(), link.c_str(), path.data(), path.size());
   if (length <= 0) return std::nullopt;

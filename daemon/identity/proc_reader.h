@@ -1,6 +1,7 @@
-// Reads what /proc and the cgroup file system say about a process, and refuses what belongs to another process that has the same number
-// by now: the start time is compared before and after, the executable's inode with what the kernel noted.
-// Stateless but for two directory descriptors; any thread. A read costs microseconds and never waits on the process.
+// Reads what /proc and the cgroup file system say about a process, and refuses what belongs to another process that has
+// the same number by now: the start time is compared before and after, the executable's inode with what the kernel
+// noted. Stateless but for two directory descriptors; any thread. A read costs microseconds and never waits on the
+// process.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ struct FileStamp {
 };
 
 struct Executable {
-  std::string path;   // empty where the file is deleted
+  std::string path;  // empty where the file is deleted
   FileStamp stamp;
-  UniqueFd file;      // the very file that runs, whatever its path leads to now
+  UniqueFd file;  // the very file that runs, whatever its path leads to now
 };
 
 class ProcReader {
@@ -55,13 +56,16 @@ class ProcReader {
 // Where cgroup v2 is mounted according to the text of /proc/mounts; empty where nowhere.
 [[nodiscard]] std::string find_cgroup_mount(std::string_view mounts);
 
-// "/system.slice/ssh.service" → "ssh.service"; the innermost unit; empty where there is none. Also of user sessions (".scope").
+// "/system.slice/ssh.service" → "ssh.service"; the innermost unit; empty where there is none. Also of user sessions
+// (".scope").
 [[nodiscard]] std::string unit_of(std::string_view cgroup_path);
 
-// The 64 hex digits of a container id as container runtimes name their cgroups (docker, containerd, CRI-O, podman); empty where none.
+// The 64 hex digits of a container id as container runtimes name their cgroups (docker, containerd, CRI-O, podman);
+// empty where none.
 [[nodiscard]] std::string container_of(std::string_view cgroup_path);
 
-// The start time in clock ticks from the text of /proc/PID/stat; nullopt where it is malformed. The command name in it may hold anything.
+// The start time in clock ticks from the text of /proc/PID/stat; nullopt where it is malformed. The command name in it
+// may hold anything.
 [[nodiscard]] std::optional<uint64_t> start_ticks_of(std::string_view stat);
 
 }  // namespace sluice::identity

@@ -1,5 +1,5 @@
-// What the kernel noted about the process that called connect(), as identity wants it: numbers that cannot lie. identity does not know
-// interception; the service copies the note into this.
+// What the kernel noted about the process that called connect(), as identity wants it: numbers that cannot lie.
+// identity does not know interception; the service copies the note into this.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 namespace sluice::identity {
 
 struct ProcessFacts {
-  int64_t pid = -1;                // thread group id in the initial pid namespace
+  int64_t pid = -1;  // thread group id in the initial pid namespace
   int64_t uid = -1;
   int64_t gid = -1;
   uint64_t cgroup_id = 0;

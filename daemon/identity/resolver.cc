@@ -20,14 +20,16 @@ class SystemNames final : public NameService {
     std::vector<char> buffer(kNameBufferBytes);
     passwd entry{};
     passwd* found = nullptr;
-    if (getpwuid_r(static_cast<uid_t>(uid), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+    if (getpwuid_r(static_cast<uid_t>(uid), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+      return {};
     return found->pw_name;
   }
   std::string group_name(int64_t gid) override {
     std::vector<char> buffer(kNameBufferBytes);
     group entry{};
     group* found = nullptr;
-    if (getgrgid_r(static_cast<gid_t>(gid), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+    if (getgrgid_r(static_cast<gid_t>(gid), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+      return {};
     return found->gr_name;
   }
 };

@@ -1,11 +1,11 @@
-// Turns what the kernel noted at connect() into the identity that policy and the record see. What can be had at once (caches, /proc) is
-// answered on the caller's thread; what may wait (name services, hashing a large executable) goes to a thread of its own while the
-// session waits, so that no worker and no other connection does.
+// Turns what the kernel noted at connect() into the identity that policy and the record see. What can be had at once
+// (caches, /proc) is answered on the caller's thread; what may wait (name services, hashing a large executable) goes to
+// a thread of its own while the session waits, so that no worker and no other connection does.
 //
-// What cannot be resolved stays empty: an empty field matches no allow rule. The numbers (pid, uid, gid) are the kernel's own and are
-// always there.
-// Threading: resolve() from the acceptor's thread. Lifetime: the destructor answers what waits with what is known and joins.
-// Limits: kCacheEntriesMax per cache, kQueueMax waiting, kHashBytesMax of one executable, kNameTtlMs for names.
+// What cannot be resolved stays empty: an empty field matches no allow rule. The numbers (pid, uid, gid) are the
+// kernel's own and are always there. Threading: resolve() from the acceptor's thread. Lifetime: the destructor answers
+// what waits with what is known and joins. Limits: kCacheEntriesMax per cache, kQueueMax waiting, kHashBytesMax of one
+// executable, kNameTtlMs for names.
 #pragma once
 
 #include <condition_variable>
@@ -17,9 +17,9 @@
 #include <string>
 #include <unordered_map>
 
-#include "daemon/identity/proc_reader.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/thread.h"
+#include "daemon/identity/proc_reader.h"
 #include "policies/rules/facts.h"
 
 namespace sluice::identity {
@@ -28,7 +28,7 @@ namespace sluice::identity {
 class NameService {
  public:
   virtual ~NameService() = default;
-  [[nodiscard]] virtual std::string user_name(int64_t uid) = 0;   // empty where there is none
+  [[nodiscard]] virtual std::string user_name(int64_t uid) = 0;  // empty where there is none
   [[nodiscard]] virtual std::string group_name(int64_t gid) = 0;
 };
 [[nodiscard]] NameService& system_names();  // getpwuid_r, getgrgid_r
@@ -46,8 +46,8 @@ class Resolver {
   ~Resolver();
   [[nodiscard]] Status start();
 
-  // Calls `done` once: on this thread before it returns, or on the resolver's own thread. False where too much waits already; then
-  // `done` is not called.
+  // Calls `done` once: on this thread before it returns, or on the resolver's own thread. False where too much waits
+  // already; then `done` is not called.
   [[nodiscard]] bool resolve(const ProcessFacts& facts, Done done);
 
  private:

@@ -1,7 +1,7 @@
-// One epoll instance and the handlers behind its descriptors. One per worker thread; nothing here is shared between threads.
-// Descriptors are registered once, edge-triggered in both directions, and never touched again until they go: a session costs no
-// epoll_ctl per transaction. A handler therefore keeps readiness as flags of its own.
-// Limits: kEventsPerWait events per wait, so that timers and the mailbox get their turn.
+// One epoll instance and the handlers behind its descriptors. One per worker thread; nothing here is shared between
+// threads. Descriptors are registered once, edge-triggered in both directions, and never touched again until they go: a
+// session costs no epoll_ctl per transaction. A handler therefore keeps readiness as flags of its own. Limits:
+// kEventsPerWait events per wait, so that timers and the mailbox get their turn.
 #pragma once
 
 #include <sys/epoll.h>
@@ -14,7 +14,8 @@
 
 namespace sluice::io {
 
-// A handler must live until the wait() during which it was removed has returned: events of the same batch may still name it.
+// A handler must live until the wait() during which it was removed has returned: events of the same batch may still
+// name it.
 class FdHandler {
  public:
   virtual void on_ready(uint32_t epoll_events) = 0;
@@ -46,7 +47,8 @@ class EventLoop {
   }
 
  private:
-  explicit EventLoop(UniqueFd epoll) : epoll_(std::move(epoll)), events_(std::make_unique<epoll_event[]>(kEventsPerWait)) {}
+  explicit EventLoop(UniqueFd epoll)
+      : epoll_(std::move(epoll)), events_(std::make_unique<epoll_event[]>(kEventsPerWait)) {}
   [[nodiscard]] Result<int> sleep(int timeout_ms);
   void dispatch(int count);
 

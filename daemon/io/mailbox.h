@@ -1,6 +1,6 @@
-// How other threads speak to a worker: letters under a mutex, and an eventfd in the worker's epoll. For arrivals, answers of the
-// analysis and control calls; commands and their events never pass here.
-// Threading: post() from any thread; the rest on the owner's. Limit: kLettersMax waiting letters, past which post() says no.
+// How other threads speak to a worker: letters under a mutex, and an eventfd in the worker's epoll. For arrivals,
+// answers of the analysis and control calls; commands and their events never pass here. Threading: post() from any
+// thread; the rest on the owner's. Limit: kLettersMax waiting letters, past which post() says no.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,8 @@ class Mailbox final : public FdHandler {
 
   [[nodiscard]] int fd() const { return event_.get(); }
   void on_ready(uint32_t epoll_events) override;
-  // Delivers what is there; also called once at the end of the owner's life, so that nobody waits for an answer in vain.
+  // Delivers what is there; also called once at the end of the owner's life, so that nobody waits for an answer in
+  // vain.
   void deliver();
 
  private:

@@ -21,7 +21,9 @@ IoResult failed(int error_number) {
   return {IoState::error, 0, error_number};
 }
 
-void set_option(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
+void set_option(int fd, int level, int option, int value) {
+  setsockopt(fd, level, option, &value, sizeof value);
+}
 
 void set_reset_on_close(int fd) {
   const linger no_linger{1, 0};

@@ -4,7 +4,9 @@
 
 namespace sluice::io {
 
-Timer::~Timer() { cancel(); }
+Timer::~Timer() {
+  cancel();
+}
 
 void Timer::cancel() {
   if (timers_ != nullptr) timers_->remove(*this);
@@ -26,7 +28,8 @@ std::optional<uint64_t> Timers::next_deadline_ms() const {
 }
 
 void Timers::fire(uint64_t now_ms) {
-  // Only what is armed now: what a handler arms again waits for the next call, so that one of them cannot keep the worker here.
+  // Only what is armed now: what a handler arms again waits for the next call, so that one of them cannot keep the
+  // worker here.
   size_t budget = heap_.size();
   while (budget-- > 0 && !heap_.empty() && heap_.front()->deadline_ms_ <= now_ms) {
     Timer* timer = heap_.front();

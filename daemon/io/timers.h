@@ -1,7 +1,7 @@
-// Deadlines of many owners on one worker: a binary heap with the position kept in the timer, so that arming again or cancelling costs
-// O(log n) and never allocates once the heap has grown. Owners re-arm lazily: activity only moves a time stamp, and the owner looks at
-// it when the timer fires; so the data path does not come here at all.
-// Lifetime: a Timer cancels itself when it goes; Timers outlives every Timer armed on it. One worker only.
+// Deadlines of many owners on one worker: a binary heap with the position kept in the timer, so that arming again or
+// cancelling costs O(log n) and never allocates once the heap has grown. Owners re-arm lazily: activity only moves a
+// time stamp, and the owner looks at it when the timer fires; so the data path does not come here at all. Lifetime: a
+// Timer cancels itself when it goes; Timers outlives every Timer armed on it. One worker only.
 #pragma once
 
 #include <cstddef>

@@ -10,7 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data + 1), size - 1);
   switch (data[0] % 4) {
-    case 0: (void)sluice::identity::start_ticks_of(text); break;
+    case 0:
+      (void)sluice::identity::start_ticks_of(text);
+      break;
     case 1: {
       const std::string mount = sluice::identity::find_cgroup_mount(text);
       if (mount.find(' ') != std::string::npos) std::abort();  // a field of the line, never more

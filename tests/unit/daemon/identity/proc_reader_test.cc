@@ -25,7 +25,8 @@ ProcessFacts own_facts() {
   facts.pid = getpid();
   facts.uid = getuid();
   facts.gid = getgid();
-  facts.start_boottime_ns = start_ticks_of(slurp("/proc/self/stat")).value_or(0) * 10'000'000 + 1'234;  // the kernel knows it finer
+  facts.start_boottime_ns =
+      start_ticks_of(slurp("/proc/self/stat")).value_or(0) * 10'000'000 + 1'234;  // the kernel knows it finer
   struct stat status {};
   EXPECT_EQ(stat("/proc/self/exe", &status), 0);
   facts.exe_inode = status.st_ino;
@@ -131,7 +132,8 @@ TEST(ProcText, StartTimeComesAfterTheLastParenthesis) {
 
 TEST(ProcText, CgroupMountIsFoundWhereverItIs) {
   EXPECT_EQ(find_cgroup_mount("proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"), "/sys/fs/cgroup");
-  EXPECT_EQ(find_cgroup_mount("cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0"), "/sys/fs/cgroup/unified");
+  EXPECT_EQ(find_cgroup_mount("cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0"),
+            "/sys/fs/cgroup/unified");
   EXPECT_EQ(find_cgroup_mount("cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n"), "");
   EXPECT_EQ(find_cgroup_mount("\n\nx\nx y"), "");
 }

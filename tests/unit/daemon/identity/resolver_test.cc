@@ -71,7 +71,9 @@ class Answer {
   std::optional<policies::AttestedIdentity> identity_;
 };
 
-ProcReader reader() { return std::move(*ProcReader::open("/proc", "")); }
+ProcReader reader() {
+  return std::move(*ProcReader::open("/proc", ""));
+}
 
 ProcessFacts own_facts() {
   ProcessFacts facts;

@@ -92,8 +92,10 @@ TEST(Timers, ManyRandomMovesKeepTheOrder) {
   }
   for (int round = 0; round < 5'000; ++round) {
     TestTimer& timer = *all[random() % all.size()];
-    if (random() % 4 == 0) timer.cancel();
-    else timers.arm(timer, random() % 10'000);
+    if (random() % 4 == 0)
+      timer.cancel();
+    else
+      timers.arm(timer, random() % 10'000);
   }
   size_t armed = timers.armed();
   while (const auto next = timers.next_deadline_ms()) {

@@ -1,5 +1,5 @@
-// Scripted stand-ins for what surrounds the pump: a machine that relays frames, a gate, and a host with a real event loop over
-// socket pairs.
+// Scripted stand-ins for what surrounds the pump: a machine that relays frames, a gate, and a host with a real event
+// loop over socket pairs.
 #pragma once
 
 #include <fcntl.h>
@@ -56,8 +56,9 @@ class FakeGate final : public SessionGate {
   GateTotals totals_;
 };
 
-// Relays lines. A line of the client that starts with '!' raises the gate's barrier, with '?' parks until answered, with '=' is
-// echoed to the client, "quit" closes; everything else goes to the server. Lines of the server go to the client in upper case.
+// Relays lines. A line of the client that starts with '!' raises the gate's barrier, with '?' parks until answered,
+// with '=' is echoed to the client, "quit" closes; everything else goes to the server. Lines of the server go to the
+// client in upper case.
 class LineMachine final : public Machine {
  public:
   explicit LineMachine(FakeGate& gate) : gate_(gate) {}
@@ -186,8 +187,10 @@ class FakeHost final : public SessionHost {
     durable_sequence = sequence;
     const auto all = std::exchange(waiting, {});
     for (const auto& [wanted, session] : all) {
-      if (wanted <= sequence) session->durable_reached();
-      else waiting.emplace_back(wanted, session);
+      if (wanted <= sequence)
+        session->durable_reached();
+      else
+        waiting.emplace_back(wanted, session);
     }
     settle();
   }
@@ -224,11 +227,13 @@ struct Rig {
     auto machine_owned = std::make_unique<LineMachine>(*gate);
     machine = machine_owned.get();
     machine->phase_value = phase;
-    session = std::make_unique<Session>(1, host, limits, std::make_unique<CountingTransport>(std::move(client_inner), client_calls),
+    session = std::make_unique<Session>(1, host, limits,
+                                        std::make_unique<CountingTransport>(std::move(client_inner), client_calls),
                                         std::make_unique<CountingTransport>(std::move(server_inner), server_calls),
                                         std::move(gate_owned), std::move(machine_owned));
     for (const Side side : {Side::client, Side::server}) {
-      EXPECT_TRUE(host.loop().add(session->transport(side).fd(), io::EventLoop::kBothWays, session->handler(side)).has_value());
+      EXPECT_TRUE(
+          host.loop().add(session->transport(side).fd(), io::EventLoop::kBothWays, session->handler(side)).has_value());
     }
     host.settle();
   }

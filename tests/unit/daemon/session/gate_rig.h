@@ -10,8 +10,8 @@
 
 #include <gtest/gtest.h>
 
-#include "daemon/session/command_gate.h"
 #include "daemon/events/event.pb.h"
+#include "daemon/session/command_gate.h"
 
 namespace sluice::session::testing {
 
@@ -41,7 +41,8 @@ struct GateRig {
     std::string why;
     scanner = policies::CardScanner::create(why);
     EXPECT_NE(scanner, nullptr) << why;
-    context.emplace(GateContext{outbox, statements, *scanner, analyst, policies, policy_cache, clock, excerpt, counters, durability});
+    context.emplace(GateContext{outbox, statements, *scanner, analyst, policies, policy_cache, clock, excerpt, counters,
+                                durability});
     SessionSubject subject;
     subject.info.id = "00000000000000aa";
     subject.info.target = "payments-db";
@@ -112,8 +113,14 @@ struct GateRig {
   std::string everything;  // all bytes that were recorded
 };
 
-inline const Passed* passed(const Answer& answer) { return std::get_if<Passed>(&answer); }
-inline const Refused* refused(const Answer& answer) { return std::get_if<Refused>(&answer); }
-inline bool is_parked(const Answer& answer) { return std::holds_alternative<Parked>(answer); }
+inline const Passed* passed(const Answer& answer) {
+  return std::get_if<Passed>(&answer);
+}
+inline const Refused* refused(const Answer& answer) {
+  return std::get_if<Refused>(&answer);
+}
+inline bool is_parked(const Answer& answer) {
+  return std::holds_alternative<Parked>(answer);
+}
 
 }  // namespace sluice::session::testing

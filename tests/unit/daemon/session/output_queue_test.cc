@@ -32,7 +32,8 @@ TEST(OutputQueue, KeepsOrderAcrossPartialTakes) {
 TEST(OutputQueue, SkipsWhatWasSentAcrossPieces) {
   OutputQueue queue;
   const std::string a = "abc", b = "defg";
-  const Actions::Piece pieces[] = {{reinterpret_cast<const uint8_t*>(a.data()), 3}, {reinterpret_cast<const uint8_t*>(b.data()), 4}};
+  const Actions::Piece pieces[] = {{reinterpret_cast<const uint8_t*>(a.data()), 3},
+                                   {reinterpret_cast<const uint8_t*>(b.data()), 4}};
   queue.append(pieces, 4, 0);
   EXPECT_EQ(take(queue, 0), "efg");
 }

@@ -100,7 +100,8 @@ TEST(Session, RoomAtTheServerIsUsedInTheSameTurn) {
     rig.host.settle();
     int unread = 0;
     ASSERT_EQ(ioctl(rig.session->transport(Side::client).fd(), FIONREAD, &unread), 0);
-    EXPECT_TRUE(unread == 0 || rig.session->buffered_bytes() > 0) << "the client's bytes lie unread though the server's side is free";
+    EXPECT_TRUE(unread == 0 || rig.session->buffered_bytes() > 0)
+        << "the client's bytes lie unread though the server's side is free";
   }
 }
 

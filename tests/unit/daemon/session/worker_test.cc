@@ -1,5 +1,5 @@
-// A whole worker on its thread: real loop, ring, gate and sockets; the server is a socket pair, the machine relays lines and asks the
-// gate for each of the client's.
+// A whole worker on its thread: real loop, ring, gate and sockets; the server is a socket pair, the machine relays
+// lines and asks the gate for each of the client's.
 #include "daemon/session/worker.h"
 
 #include <poll.h>
@@ -182,7 +182,8 @@ struct WorkerRig {
 
   std::unique_ptr<command::AnalysisPool> analysis;
   std::unique_ptr<events::EventRing> ring;
-  PolicySource policies{testing::GateRig::load("version: 1\nrules:\n  - {name: no-drop, when: {statement: [drop]}, then: block}\n")};
+  PolicySource policies{
+      testing::GateRig::load("version: 1\nrules:\n  - {name: no-drop, when: {statement: [drop]}, then: block}\n")};
   PairUpstreams upstreams;
   std::unique_ptr<Worker> worker;
   Thread thread;
