@@ -1,5 +1,5 @@
-// How a gate has a text analysed: at once where that is cheap and bounded, else by the analysis threads, whose answer comes to the
-// worker later. One per worker.
+// How a gate has a text analysed: at once where that is cheap and bounded, else by the analysis threads, whose answer
+// comes to the worker later. One per worker.
 #pragma once
 
 #include <memory>
@@ -9,8 +9,8 @@
 
 namespace sluice::session {
 
-// A text up to this size is analysed on the worker itself (bytes): a hand-over costs more than the grammar does, and the worst text
-// of this size stays within a millisecond and a fraction of the worker's stack.
+// A text up to this size is analysed on the worker itself (bytes): a hand-over costs more than the grammar does, and
+// the worst text of this size stays within a millisecond and a fraction of the worker's stack.
 inline constexpr size_t kInlineTextBytesMax = 512;
 
 class Analyst {

@@ -36,12 +36,16 @@ void write_value(const BindValue& value, std::span<const uint8_t> masked, std::s
   if (value.format == ValueFormat::text) return as_text(masked);
   switch (value.type) {
     case ValueType::text:
-    case ValueType::json: return as_text(masked);
-    case ValueType::jsonb: return as_text(masked.empty() ? masked : masked.subspan(1));  // a version byte comes first
+    case ValueType::json:
+      return as_text(masked);
+    case ValueType::jsonb:
+      return as_text(masked.empty() ? masked : masked.subspan(1));  // a version byte comes first
     case ValueType::integer:
-      if (masked.size() == value.bytes_total && !masked.empty() && masked.size() <= 8) return write_integer(masked, out);
+      if (masked.size() == value.bytes_total && !masked.empty() && masked.size() <= 8)
+        return write_integer(masked, out);
       break;
-    default: break;
+    default:
+      break;
   }
   write_hex(masked.first(std::min(masked.size(), BindExcerpt::kKeptBytes / 2)), out);
 }
@@ -94,7 +98,8 @@ void BindExcerpt::add(std::span<const BindValue> values, policies::CardScanner& 
     sizes_unknown += size_known ? 0 : 1;
     event.bind_value(text_, size_known ? values[i].bytes_total : values[i].bytes.size());
   }
-  for (size_t i = shown; i < values.size(); ++i) event.bind_value({}, UINT64_MAX);  // counted by the builder as left out
+  for (size_t i = shown; i < values.size(); ++i)
+    event.bind_value({}, UINT64_MAX);  // counted by the builder as left out
   if (sizes_unknown > 0) event.counter("bind_sizes_unknown", sizes_unknown);
 }
 

@@ -1,6 +1,6 @@
-// What the record keeps of bind values: their beginning, card data masked, and how long each was. Works on copies, for the values
-// themselves go to the server as they are.
-// Lifetime: one per worker; its buffers are used again for every command.
+// What the record keeps of bind values: their beginning, card data masked, and how long each was. Works on copies, for
+// the values themselves go to the server as they are. Lifetime: one per worker; its buffers are used again for every
+// command.
 #pragma once
 
 #include <array>

@@ -16,14 +16,22 @@ constexpr std::string_view kLogUnavailable = "audit log cannot be written; comma
 
 std::string_view to_word(Stage stage) {
   switch (stage) {
-    case Stage::query: return "query";
-    case Stage::parse: return "parse";
-    case Stage::bind: return "bind";
-    case Stage::execute: return "execute";
-    case Stage::function_call: return "function_call";
-    case Stage::copy_in: return "copy_in";
-    case Stage::cancel: return "cancel";
-    case Stage::replication: return "replication";
+    case Stage::query:
+      return "query";
+    case Stage::parse:
+      return "parse";
+    case Stage::bind:
+      return "bind";
+    case Stage::execute:
+      return "execute";
+    case Stage::function_call:
+      return "function_call";
+    case Stage::copy_in:
+      return "copy_in";
+    case Stage::cancel:
+      return "cancel";
+    case Stage::replication:
+      return "replication";
   }
   return "unknown";
 }
@@ -45,7 +53,8 @@ const StatementFacts& no_facts() {
 
 }  // namespace
 
-CommandGate::CommandGate(GateContext& context, SessionSubject subject) : context_(context), subject_(std::move(subject)) {
+CommandGate::CommandGate(GateContext& context, SessionSubject subject)
+    : context_(context), subject_(std::move(subject)) {
   EventBuilder started = event(EventType::session_started, EventOutcome::success);
   publish(started);
 }
@@ -65,12 +74,13 @@ void CommandGate::refresh_policy() {
   const uint64_t generation = context_.policies.generation();
   if (policy_ != nullptr && generation == policy_generation_) return;
   policy_generation_ = generation;
-  const policies::Subject subject{subject_.info.target, subject_.direction, subject_.protocol, subject_.info.actor.attested,
-                                  subject_.info.actor.claimed};
+  const policies::Subject subject{subject_.info.target, subject_.direction, subject_.protocol,
+                                  subject_.info.actor.attested, subject_.info.actor.claimed};
   policy_ = std::make_unique<policies::SessionPolicy>(context_.policies.current(), subject, &context_.policy_cache);
 }
 
-// --- a command ---------------------------------------------------------------------------------------------------------
+// --- a command
+// ---------------------------------------------------------------------------------------------------------
 
 Answer CommandGate::submit(const CommandRequest& request) {
   if (context_.outbox.log_failing()) {
@@ -95,7 +105,8 @@ Answer CommandGate::submit(const CommandRequest& request) {
     case Stage::copy_in:
       // Only gates make statements, so what comes back is one of ours.
       return decide(request, std::static_pointer_cast<const AnalysedStatement>(request.statement));
-    case Stage::function_call: return decide_function_call(request);
+    case Stage::function_call:
+      return decide_function_call(request);
     case Stage::cancel: {
       // A cancel carries no command; refusing it would only keep a statement running. It is recorded.
       policies::Decision decision;
@@ -104,7 +115,8 @@ Answer CommandGate::submit(const CommandRequest& request) {
       return let_go(request, nullptr, no_facts(), decision);
     }
     case Stage::replication:
-      return refuse(request, nullptr, no_facts(), {}, "replication connections are not supported through this proxy", "0A000");
+      return refuse(request, nullptr, no_facts(), {}, "replication connections are not supported through this proxy",
+                    "0A000");
   }
   return refuse(request, nullptr, command::unknown_facts("stage of the protocol"), {}, "unknown command", "0A000");
 }
@@ -152,7 +164,8 @@ Answer CommandGate::decide(const CommandRequest& request, const AnalysedRef& sta
     return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
   }
   if (statement->copies_binary) {
-    return refuse(request, statement, statement->facts, {}, "binary COPY is not supported through this proxy yet", "0A000");
+    return refuse(request, statement, statement->facts, {}, "binary COPY is not supported through this proxy yet",
+                  "0A000");
   }
   if (!statement->executes.empty()) {
     if (names_ == nullptr) names_ = std::make_unique<PreparedNames>();
@@ -161,9 +174,11 @@ Answer CommandGate::decide(const CommandRequest& request, const AnalysedRef& sta
     if (decision.effect == policies::Effect::allow) return let_go(request, statement, facts, decision);
     return refuse(request, statement, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
   }
-  const policies::Decision decision = policy_->decide(std::shared_ptr<const StatementFacts>(statement, &statement->facts));
+  const policies::Decision decision =
+      policy_->decide(std::shared_ptr<const StatementFacts>(statement, &statement->facts));
   if (decision.effect == policies::Effect::allow) return let_go(request, statement, statement->facts, decision);
-  return refuse(request, statement, statement->facts, decision.rule, policies::refusal_text(decision, statement->facts), "42501");
+  return refuse(request, statement, statement->facts, decision.rule, policies::refusal_text(decision, statement->facts),
+                "42501");
 }
 
 Answer CommandGate::decide_function_call(const CommandRequest& request) {
@@ -215,7 +230,8 @@ void CommandGate::describe(EventBuilder& built, const CommandRequest& request, c
   if (request.stage == Stage::function_call) built.counter("function_oid", request.function_oid);
 }
 
-// Names that later EXECUTEs may use: of SQL-level PREPARE, and of the protocol's Parse, which share one namespace on the server.
+// Names that later EXECUTEs may use: of SQL-level PREPARE, and of the protocol's Parse, which share one namespace on
+// the server.
 void CommandGate::remember_names(const CommandRequest& request, const AnalysedRef& statement) {
   if (statement == nullptr) return;
   const bool named_parse = request.stage == Stage::parse && !request.statement_name.empty();
@@ -225,7 +241,8 @@ void CommandGate::remember_names(const CommandRequest& request, const AnalysedRe
   for (const std::string& name : statement->prepares) names_->add(name, statement);
 }
 
-// --- what becomes of it ------------------------------------------------------------------------------------------------
+// --- what becomes of it
+// ------------------------------------------------------------------------------------------------
 
 void CommandGate::complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) {
   const auto outcome = completion.outcome == Outcome::success ? EventOutcome::success : EventOutcome::failure;
@@ -237,7 +254,8 @@ void CommandGate::complete(CommandId command, const Completion& completion, std:
   }
   completed.rows(completion.rows).bytes(completion.bytes).error_code(completion.error_code);
   for (const FindingCount& finding : findings) {
-    completed.finding({policies::to_string(finding.kind), policies::to_string(finding.brand), finding.where, finding.count});
+    completed.finding(
+        {policies::to_string(finding.kind), policies::to_string(finding.brand), finding.where, finding.count});
   }
   publish(completed);
 }
@@ -254,11 +272,16 @@ void CommandGate::note(SessionNote kind, std::string_view detail) {
   };
   const Meaning meaning = [kind]() -> Meaning {
     switch (kind) {
-      case SessionNote::authenticated: return {EventType::authentication, EventOutcome::success};
-      case SessionNote::authentication_failed: return {EventType::authentication, EventOutcome::failure};
-      case SessionNote::protocol_violation: return {EventType::protocol_violation, EventOutcome::refused};
-      case SessionNote::refused_replication: return {EventType::connect_refused, EventOutcome::refused};
-      case SessionNote::limit_exceeded: return {EventType::limit_exceeded, EventOutcome::refused};
+      case SessionNote::authenticated:
+        return {EventType::authentication, EventOutcome::success};
+      case SessionNote::authentication_failed:
+        return {EventType::authentication, EventOutcome::failure};
+      case SessionNote::protocol_violation:
+        return {EventType::protocol_violation, EventOutcome::refused};
+      case SessionNote::refused_replication:
+        return {EventType::connect_refused, EventOutcome::refused};
+      case SessionNote::limit_exceeded:
+        return {EventType::limit_exceeded, EventOutcome::refused};
     }
     return {EventType::protocol_violation, EventOutcome::refused};
   }();
@@ -270,7 +293,8 @@ void CommandGate::note(SessionNote kind, std::string_view detail) {
 void CommandGate::ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) {
   assert(!ended_);
   ended_ = true;
-  const bool as_expected = reason == CloseReason::finished || reason == CloseReason::client_left || reason == CloseReason::shutdown;
+  const bool as_expected =
+      reason == CloseReason::finished || reason == CloseReason::client_left || reason == CloseReason::shutdown;
   EventBuilder last = event(EventType::session_ended, as_expected ? EventOutcome::success : EventOutcome::failure);
   std::string why(to_string(reason));
   if (!detail.empty()) why.append(": ").append(detail);

@@ -1,8 +1,10 @@
 // The gate of a session: has texts analysed, policy decide, and the intent recorded, before anything is let go.
-// Lifetime: one per session, on its worker. Everything that it says in the record goes through EventBuilder, which masks.
+// Lifetime: one per session, on its worker. Everything that it says in the record goes through EventBuilder, which
+// masks.
 //
-// Order of a command: log writable? → room in the ring? → analysed? → decided → recorded → permit. Each of the first three parks or
-// refuses; nothing is recorded before the decision, so a command that is submitted again after Parked is recorded once.
+// Order of a command: log writable? → room in the ring? → analysed? → decided → recorded → permit. Each of the first
+// three parks or refuses; nothing is recorded before the decision, so a command that is submitted again after Parked is
+// recorded once.
 #pragma once
 
 #include <memory>
@@ -17,10 +19,10 @@ namespace sluice::session {
 
 // What a session is about; stays the same for its life but for what the client claims.
 struct SessionSubject {
-  events::SessionInfo info;   // info.target is the target's name
+  events::SessionInfo info;  // info.target is the target's name
   policies::Direction direction = policies::Direction::outbound;
   std::string protocol;
-  uint64_t serial = 0;        // ticket of its analysis jobs
+  uint64_t serial = 0;  // ticket of its analysis jobs
 };
 
 class CommandGate final : public SessionGate {
@@ -44,7 +46,7 @@ class CommandGate final : public SessionGate {
   struct Waiting {
     size_t text_bytes = 0;
     uint64_t text_hash = 0;
-    AnalysedRef answer;        // null while the analysis is under way
+    AnalysedRef answer;  // null while the analysis is under way
     std::unique_ptr<std::string> text;
     TextSettings settings;
   };
@@ -53,10 +55,11 @@ class CommandGate final : public SessionGate {
   [[nodiscard]] AnalysedRef statement_of(const CommandRequest& request);
   [[nodiscard]] Answer decide(const CommandRequest& request, const AnalysedRef& statement);
   [[nodiscard]] Answer decide_function_call(const CommandRequest& request);
-  [[nodiscard]] Answer let_go(const CommandRequest& request, const AnalysedRef& statement, const policies::StatementFacts& facts,
-                              const policies::Decision& decision);
-  [[nodiscard]] Answer refuse(const CommandRequest& request, const AnalysedRef& statement, const policies::StatementFacts& facts,
-                              std::string_view rule, std::string message, std::string sqlstate);
+  [[nodiscard]] Answer let_go(const CommandRequest& request, const AnalysedRef& statement,
+                              const policies::StatementFacts& facts, const policies::Decision& decision);
+  [[nodiscard]] Answer refuse(const CommandRequest& request, const AnalysedRef& statement,
+                              const policies::StatementFacts& facts, std::string_view rule, std::string message,
+                              std::string sqlstate);
   void describe(events::EventBuilder& event, const CommandRequest& request, const AnalysedRef& statement,
                 const policies::StatementFacts& facts, std::string_view rule);
   void remember_names(const CommandRequest& request, const AnalysedRef& statement);

@@ -1,6 +1,6 @@
-// A worker's way into its event ring. Nothing is dropped: what finds the ring full waits here, in order, and while anything waits no
-// session of the worker reads (back-pressure), so what can pile up is what one step of each session makes.
-// Commands ask for room first (has_room), so that an intent is in the ring or its command has not been decided.
+// A worker's way into its event ring. Nothing is dropped: what finds the ring full waits here, in order, and while
+// anything waits no session of the worker reads (back-pressure), so what can pile up is what one step of each session
+// makes. Commands ask for room first (has_room), so that an intent is in the ring or its command has not been decided.
 // One worker only.
 #pragma once
 

@@ -1,13 +1,13 @@
-// What all gates of a worker share. Borrowed references: everything named here outlives the gates. One worker only, but for the
-// counters, which the control thread reads.
+// What all gates of a worker share. Borrowed references: everything named here outlives the gates. One worker only, but
+// for the counters, which the control thread reads.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <string>
 
-#include "daemon/command/statement_cache.h"
 #include "daemon/base/clock.h"
+#include "daemon/command/statement_cache.h"
 #include "daemon/session/analysed_statement.h"
 #include "daemon/session/analyst.h"
 #include "daemon/session/bind_excerpt.h"
@@ -22,8 +22,9 @@ enum class Durability : uint8_t { strict, relaxed };
 
 // Written by one worker, read by any thread.
 struct GateCounters {
-  std::atomic<uint64_t> commands_refused_unrecorded{0};  // the log could not be written, so that there is no event either
-  std::atomic<uint64_t> self_findings{0};                // card data that the last scan of an event had to mask
+  std::atomic<uint64_t> commands_refused_unrecorded{
+      0};                                  // the log could not be written, so that there is no event either
+  std::atomic<uint64_t> self_findings{0};  // card data that the last scan of an event had to mask
 };
 
 struct GateContext {

@@ -1,8 +1,8 @@
-// Bytes on their way to one peer: what its socket did not take yet, and what must not leave before the log is durable. In order, always:
-// whatever is appended goes behind what waits. A mark says "from this byte on only when the log is durable up to this sequence"
-// (docs/decisions/0001-durability-as-an-output-barrier.md).
-// Lifetime: one per direction of a session, on its worker. Limits: the pump stops reading the other side while bytes wait
-// (kPendingBytesMax), so what can pile up is the output of one step more. An empty queue keeps at most kKeptBytes of memory.
+// Bytes on their way to one peer: what its socket did not take yet, and what must not leave before the log is durable.
+// In order, always: whatever is appended goes behind what waits. A mark says "from this byte on only when the log is
+// durable up to this sequence" (docs/decisions/0001-durability-as-an-output-barrier.md). Lifetime: one per direction of
+// a session, on its worker. Limits: the pump stops reading the other side while bytes wait (kPendingBytesMax), so what
+// can pile up is the output of one step more. An empty queue keeps at most kKeptBytes of memory.
 #pragma once
 
 #include <sys/uio.h>
@@ -23,8 +23,8 @@ class OutputQueue {
   [[nodiscard]] bool empty() const { return head_ == bytes_.size(); }
   [[nodiscard]] size_t size() const { return bytes_.size() - head_; }
 
-  // Copies the pieces, the first `skip` bytes of them left out (they were sent). `barrier`: 0, or the sequence that they wait for.
-  // True where that is a new one, which nothing in the queue waited for before.
+  // Copies the pieces, the first `skip` bytes of them left out (they were sent). `barrier`: 0, or the sequence that
+  // they wait for. True where that is a new one, which nothing in the queue waited for before.
   bool append(std::span<const Actions::Piece> pieces, size_t skip, uint64_t barrier);
 
   // What may leave now, with the log durable up to `durable`.

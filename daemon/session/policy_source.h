@@ -1,5 +1,5 @@
-// The policy set in force. A reload swaps it; every session sees that at its next command, at the price of one atomic load.
-// Threading: replace() from the control thread, the rest from anywhere.
+// The policy set in force. A reload swaps it; every session sees that at its next command, at the price of one atomic
+// load. Threading: replace() from the control thread, the rest from anywhere.
 #pragma once
 
 #include <atomic>

@@ -7,7 +7,8 @@
 namespace sluice::session {
 namespace {
 
-// A prepared statement cannot itself be an EXECUTE on the server; one step more than that costs nothing and ends any cycle.
+// A prepared statement cannot itself be an EXECUTE on the server; one step more than that costs nothing and ends any
+// cycle.
 constexpr size_t kDepthMax = 2;
 
 }  // namespace

@@ -1,7 +1,8 @@
-// What the names of prepared statements may stand for in a session, as far as it showed them: for SQL-level EXECUTE, whose text alone
-// says nothing. Whether a PREPARE succeeded, or which of two came last, is the server's knowledge; so a name stands for everything
-// that was ever prepared under it, and a name that was not seen stands for nothing known (unknown, and so never harmless).
-// Limits: kNamesMax names, kMeaningsMax statements each; past them a name is unknown. One session only.
+// What the names of prepared statements may stand for in a session, as far as it showed them: for SQL-level EXECUTE,
+// whose text alone says nothing. Whether a PREPARE succeeded, or which of two came last, is the server's knowledge; so
+// a name stands for everything that was ever prepared under it, and a name that was not seen stands for nothing known
+// (unknown, and so never harmless). Limits: kNamesMax names, kMeaningsMax statements each; past them a name is unknown.
+// One session only.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,8 @@ class PreparedNames {
     std::vector<AnalysedRef> statements;
     bool too_many = false;
   };
-  void collect(const AnalysedStatement& statement, size_t depth, std::vector<const policies::StatementFacts*>& facts) const;
+  void collect(const AnalysedStatement& statement, size_t depth,
+               std::vector<const policies::StatementFacts*>& facts) const;
 
   std::unordered_map<std::string, Meanings> names_;
 };

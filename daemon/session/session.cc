@@ -13,16 +13,24 @@ namespace {
 
 constexpr size_t kPiecesPerWrite = 64;
 
-Side other(Side side) { return side == Side::client ? Side::server : Side::client; }
+Side other(Side side) {
+  return side == Side::client ? Side::server : Side::client;
+}
 
 CloseReason reason_of(Failure failure) {
   switch (failure) {
-    case Failure::upstream_unreachable: return CloseReason::server_left;
-    case Failure::startup_timeout: return CloseReason::timeout;
-    case Failure::log_unavailable: return CloseReason::log_unavailable;
-    case Failure::shutdown: return CloseReason::shutdown;
-    case Failure::killed: return CloseReason::killed;
-    case Failure::out_of_memory: return CloseReason::internal_error;
+    case Failure::upstream_unreachable:
+      return CloseReason::server_left;
+    case Failure::startup_timeout:
+      return CloseReason::timeout;
+    case Failure::log_unavailable:
+      return CloseReason::log_unavailable;
+    case Failure::shutdown:
+      return CloseReason::shutdown;
+    case Failure::killed:
+      return CloseReason::killed;
+    case Failure::out_of_memory:
+      return CloseReason::internal_error;
   }
   return CloseReason::internal_error;
 }
@@ -30,7 +38,8 @@ CloseReason reason_of(Failure failure) {
 }  // namespace
 
 Session::Session(uint64_t serial, SessionHost& host, const SessionLimits& limits, std::unique_ptr<io::Transport> client,
-                 std::unique_ptr<io::Transport> server, std::unique_ptr<SessionGate> gate, std::unique_ptr<Machine> machine)
+                 std::unique_ptr<io::Transport> server, std::unique_ptr<SessionGate> gate,
+                 std::unique_ptr<Machine> machine)
     : serial_(serial), host_(host), limits_(limits), gate_(std::move(gate)), machine_(std::move(machine)) {
   end(Side::client).transport = std::move(client);
   end(Side::server).transport = std::move(server);
@@ -42,7 +51,9 @@ Session::Session(uint64_t serial, SessionHost& host, const SessionLimits& limits
   watch_deadline();
 }
 
-Session::~Session() { cancel(); }
+Session::~Session() {
+  cancel();
+}
 
 size_t Session::buffered_bytes() const {
   size_t bytes = 0;
@@ -50,7 +61,8 @@ size_t Session::buffered_bytes() const {
   return bytes;
 }
 
-// --- readiness ---------------------------------------------------------------------------------------------------------
+// --- readiness
+// ---------------------------------------------------------------------------------------------------------
 
 void Session::on_ready(Side side, uint32_t epoll_events) {
   if (finished_) return;
@@ -67,7 +79,8 @@ bool Session::finish_connecting(uint32_t epoll_events) {
   if ((epoll_events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return false;
   int error_number = 0;
   socklen_t length = sizeof error_number;
-  if (getsockopt(end(Side::server).transport->fd(), SOL_SOCKET, SO_ERROR, &error_number, &length) != 0) error_number = errno;
+  if (getsockopt(end(Side::server).transport->fd(), SOL_SOCKET, SO_ERROR, &error_number, &length) != 0)
+    error_number = errno;
   if (error_number == 0 && (epoll_events & EPOLLOUT) != 0) {
     connecting_ = false;
     return true;
@@ -92,7 +105,8 @@ void Session::work() {
   size_t budget = kTurnBytes;
   for (;;) {
     size_t moved = 0;
-    // Both outputs first: what one of them lets go is what the other side's reading waited for, and no event comes for that.
+    // Both outputs first: what one of them lets go is what the other side's reading waited for, and no event comes for
+    // that.
     if (!flush(Side::client) || !flush(Side::server)) return;
     for (const Side side : {Side::client, Side::server}) {
       if (!may_read(side)) continue;
@@ -117,7 +131,8 @@ bool Session::may_read(Side side) const {
   if (machine_->parked() || end(Side::client).out.size() > kPendingBytesMax) return false;
   const OutputQueue& out = end(Side::server).out;
   // Bytes that wait for the log alone let the client go on, so that one fsync serves what it pipelines.
-  return out.empty() || (end(Side::server).writable && out.size() < kPendingBytesMax && out.waits_for(host_.durable()) != 0);
+  return out.empty() ||
+         (end(Side::server).writable && out.size() < kPendingBytesMax && out.waits_for(host_.durable()) != 0);
 }
 
 // One read and what comes of it. Returns how many bytes came.
@@ -138,15 +153,18 @@ size_t Session::read_some(Side side) {
     case io::IoState::error:
       broke(side, got.error_number);
       return 0;
-    case io::IoState::ok: break;
+    case io::IoState::ok:
+      break;
   }
-  if (got.bytes < room.size() && !from.hung_up) from.readable = false;  // edge-triggered: more bytes come with a new event
+  if (got.bytes < room.size() && !from.hung_up)
+    from.readable = false;  // edge-triggered: more bytes come with a new event
   feed(side, kept + got.bytes);
   after_step();
   return got.bytes;
 }
 
-// --- the machine -------------------------------------------------------------------------------------------------------
+// --- the machine
+// -------------------------------------------------------------------------------------------------------
 
 // Gives the first `size` bytes of the read buffer to the machine, executes what it says, and keeps what it left over.
 void Session::feed(Side side, size_t size) {
@@ -227,7 +245,8 @@ void Session::broke(Side side, int error_number) {
   host_.actions().clear();
   machine_->on_end(side, host_.actions());
   execute();
-  begin_close(side == Side::client ? CloseReason::client_left : CloseReason::server_left, std::generic_category().message(error_number));
+  begin_close(side == Side::client ? CloseReason::client_left : CloseReason::server_left,
+              std::generic_category().message(error_number));
 }
 
 void Session::fail(Failure failure, std::string_view detail) {
@@ -266,7 +285,8 @@ bool Session::settled() const {
          end(Side::client).leftover.empty() && end(Side::server).leftover.empty();
 }
 
-// --- output ------------------------------------------------------------------------------------------------------------
+// --- output
+// ------------------------------------------------------------------------------------------------------------
 
 void Session::execute() {
   Actions& actions = host_.actions();
@@ -360,7 +380,8 @@ void Session::durable_reached() {
   run();
 }
 
-// --- the end -----------------------------------------------------------------------------------------------------------
+// --- the end
+// -----------------------------------------------------------------------------------------------------------
 
 void Session::begin_close(CloseReason reason, std::string_view detail) {
   if (close_reason_ != CloseReason::none) return;
@@ -374,8 +395,8 @@ void Session::begin_close(CloseReason reason, std::string_view detail) {
   if (!working_) host_.run_again(*this);
 }
 
-// Delivers what is left, half-closes, and waits for the peers to close too: closing with unread input would send a reset, and that
-// could take the last message away from a client that has not read it yet.
+// Delivers what is left, half-closes, and waits for the peers to close too: closing with unread input would send a
+// reset, and that could take the last message away from a client that has not read it yet.
 void Session::work_closing() {
   bool done = true;
   for (const Side side : {Side::client, Side::server}) {
@@ -413,7 +434,8 @@ void Session::finish() {
   host_.finished(*this);
 }
 
-// --- time --------------------------------------------------------------------------------------------------------------
+// --- time
+// --------------------------------------------------------------------------------------------------------------
 
 uint64_t Session::deadline_ms() const {
   if (close_reason_ != CloseReason::none) return close_started_ms_ + limits_.linger_timeout_ms;

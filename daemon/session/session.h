@@ -1,12 +1,13 @@
-// The pump: moves the bytes of one session between its two transports, through its machine. It executes what the machine says and
-// knows nothing of the protocol. Sockets are edge-triggered and registered once, so readiness is kept as flags here; a transaction costs one
-// read and one write per direction.
-// Lifetime: made by a worker for an accepted connection, destroyed by it after SessionHost::finished(). One worker only.
-// Limits: session_limits.h. An idle session holds no buffer: reads go into the worker's, and what a machine leaves over is copied here.
+// The pump: moves the bytes of one session between its two transports, through its machine. It executes what the
+// machine says and knows nothing of the protocol. Sockets are edge-triggered and registered once, so readiness is kept
+// as flags here; a transaction costs one read and one write per direction. Lifetime: made by a worker for an accepted
+// connection, destroyed by it after SessionHost::finished(). One worker only. Limits: session_limits.h. An idle session
+// holds no buffer: reads go into the worker's, and what a machine leaves over is copied here.
 //
 // Invariants after every turn:
 //   * bytes for the server never leave before the log is durable up to the barrier that the gate named for them;
-//   * a side is read only while the other side's output is not backed up, and the client's only while no command is parked;
+//   * a side is read only while the other side's output is not backed up, and the client's only while no command is
+//   parked;
 //   * what is left over is smaller than kWindowBytes unless the machine is parked.
 #pragma once
 
@@ -35,13 +36,13 @@ class SessionHost {
  public:
   virtual std::span<uint8_t> read_buffer() = 0;  // kReadBufferBytes, shared by all sessions of the worker
   virtual Actions& actions() = 0;
-  virtual uint64_t now_ms() const = 0;           // of this turn
-  virtual uint64_t durable() const = 0;          // the log is on disk up to this sequence
-  virtual bool congested() const = 0;            // events wait for room in the ring: no session reads
+  virtual uint64_t now_ms() const = 0;   // of this turn
+  virtual uint64_t durable() const = 0;  // the log is on disk up to this sequence
+  virtual bool congested() const = 0;    // events wait for room in the ring: no session reads
   virtual void await_durable(Session& session, uint64_t sequence) = 0;  // then durable_reached()
-  virtual void run_again(Session& session) = 0;  // run() once more, after the others
+  virtual void run_again(Session& session) = 0;                         // run() once more, after the others
   virtual io::Timers& timers() = 0;
-  virtual void finished(Session& session) = 0;   // destroy it after this turn
+  virtual void finished(Session& session) = 0;  // destroy it after this turn
 
  protected:
   ~SessionHost() = default;
@@ -64,13 +65,13 @@ class Session final : private io::Timer {
   [[nodiscard]] io::FdHandler& handler(Side side) { return end(side).handler; }
   [[nodiscard]] io::Transport& transport(Side side) { return *end(side).transport; }
 
-  void run();                // does what can be done now
-  void durable_reached();    // the log is durable up to a sequence that was asked for
-  void resume();             // a parked command may have its answer
-  void log_failed();         // bytes that wait for the log will never leave: the session ends
+  void run();              // does what can be done now
+  void durable_reached();  // the log is durable up to a sequence that was asked for
+  void resume();           // a parked command may have its answer
+  void log_failed();       // bytes that wait for the log will never leave: the session ends
   void fail(Failure failure, std::string_view detail);  // tells the client, ends
-  void drain();              // end as soon as it is idle
-  void abandon(std::string_view detail);  // end now: what could not be delivered is lost
+  void drain();                                         // end as soon as it is idle
+  void abandon(std::string_view detail);                // end now: what could not be delivered is lost
 
   // Memory that this session holds beside itself, machine and gate (bytes); for the tests of the bound.
   [[nodiscard]] size_t buffered_bytes() const;
@@ -88,11 +89,11 @@ class Session final : private io::Timer {
     std::vector<uint8_t> leftover;
     bool readable = false;
     bool writable = false;
-    bool hung_up = false;     // end of file stands behind what can be read: a short read does not mean "nothing more"
+    bool hung_up = false;  // end of file stands behind what can be read: a short read does not mean "nothing more"
     bool read_closed = false;
     bool write_closing = false;  // shut down once `out` is empty
     bool write_closed = false;
-    bool broken = false;      // reset or failed: nothing can be read or written any more
+    bool broken = false;  // reset or failed: nothing can be read or written any more
   };
 
   End& end(Side side) { return ends_[static_cast<size_t>(side)]; }
@@ -129,7 +130,7 @@ class Session final : private io::Timer {
   std::array<End, 2> ends_;
   SessionTotals totals_;
   uint64_t started_ms_ = 0;
-  uint64_t active_ms_ = 0;      // last time that bytes moved
+  uint64_t active_ms_ = 0;  // last time that bytes moved
   uint64_t close_started_ms_ = 0;
   CloseReason close_reason_ = CloseReason::none;
   std::string close_detail_;

@@ -25,7 +25,8 @@ struct GateTotals {
 
 class SessionGate : public Gate {
  public:
-  // The highest event sequence that bytes released so far depend on; never falls; 0 where nothing has to be durable first.
+  // The highest event sequence that bytes released so far depend on; never falls; 0 where nothing has to be durable
+  // first.
   [[nodiscard]] virtual uint64_t barrier() const = 0;
 
   // The analysis of the text that this session waits for. The session is resumed after it.

@@ -12,8 +12,8 @@ struct SessionLimits {
   uint64_t upstream_connect_timeout_ms = 30'000;
   // From accept to the end of authentication; the server's own authentication_timeout is 60 s by default.
   uint64_t startup_timeout_ms = 90'000;
-  // Pools keep connections for days, and a direct one would live: this only ends what was forgotten. Vanished peers are found by
-  // keepalive long before.
+  // Pools keep connections for days, and a direct one would live: this only ends what was forgotten. Vanished peers are
+  // found by keepalive long before.
   uint64_t idle_timeout_ms = 7ull * 24 * 3600 * 1000;
   // A pager that is left open stops reading for hours, and a direct connection would bear it.
   uint64_t write_stall_timeout_ms = 24ull * 3600 * 1000;
@@ -25,12 +25,13 @@ struct SessionLimits {
 inline constexpr size_t kReadBufferBytes = 128 * 1024;
 static_assert(kReadBufferBytes >= 2 * kWindowBytes);
 
-// With this much waiting for a peer, the other side is not read (back-pressure). Bytes that wait for the log alone may pile up to
-// here, so that one fsync serves a whole pipeline; bytes that wait for a full socket stop the other side at once.
+// With this much waiting for a peer, the other side is not read (back-pressure). Bytes that wait for the log alone may
+// pile up to here, so that one fsync serves a whole pipeline; bytes that wait for a full socket stop the other side at
+// once.
 inline constexpr size_t kPendingBytesMax = 64 * 1024;
 
-// What one session may read in one turn before the others are served. With EventLoop::kEventsPerWait it bounds how long a turn can
-// take, which the heartbeat depends on.
+// What one session may read in one turn before the others are served. With EventLoop::kEventsPerWait it bounds how long
+// a turn can take, which the heartbeat depends on.
 inline constexpr size_t kTurnBytes = 2 * kReadBufferBytes;
 
 }  // namespace sluice::session

@@ -11,8 +11,8 @@ namespace {
 constexpr int kIdleTurnMs = 1'000;
 // While events wait for room, the ring is looked at this often: its slots come free a little after the signal.
 constexpr int kCongestedTurnMs = 2;
-// How long the end of a worker waits for room for the last events. With a log that cannot be written they are lost, and the next
-// start says so.
+// How long the end of a worker waits for room for the last events. With a log that cannot be written they are lost, and
+// the next start says so.
 constexpr int kLastEventsWaitMs = 2'000;
 
 }  // namespace
@@ -24,10 +24,12 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerParts parts) {
   if (!mailbox) return tl::unexpected(mailbox.error());
   auto answers = command::AnalysisMailbox::create();
   if (!answers) return tl::unexpected(answers.error());
-  std::unique_ptr<Worker> worker(new Worker(std::move(parts), std::move(*loop), std::move(*mailbox), std::move(*answers)));
+  std::unique_ptr<Worker> worker(
+      new Worker(std::move(parts), std::move(*loop), std::move(*mailbox), std::move(*answers)));
   Worker& w = *worker;
   if (auto added = w.loop_.add(w.mailbox_->fd(), EPOLLIN, *w.mailbox_); !added) return tl::unexpected(added.error());
-  if (auto added = w.loop_.add(w.answers_->event_fd(), EPOLLIN, w.answers_watch_); !added) return tl::unexpected(added.error());
+  if (auto added = w.loop_.add(w.answers_->event_fd(), EPOLLIN, w.answers_watch_); !added)
+    return tl::unexpected(added.error());
   if (auto added = w.loop_.add(w.parts_.durable_event.get(), EPOLLIN, w.durable_watch_); !added) {
     return tl::unexpected(added.error());
   }
@@ -51,7 +53,8 @@ Worker::Worker(WorkerParts parts, io::EventLoop loop, std::unique_ptr<io::Mailbo
 
 Worker::~Worker() = default;
 
-// --- other threads -----------------------------------------------------------------------------------------------------
+// --- other threads
+// -----------------------------------------------------------------------------------------------------
 
 bool Worker::adopt(std::shared_ptr<Arrival> arrival) {
   session_count_.fetch_add(1, std::memory_order_relaxed);  // at once, so that the next choice of a worker sees it
@@ -72,7 +75,8 @@ void Worker::stop() {
   [[maybe_unused]] const bool posted = mailbox_->post([this] { stopping_ = true; });
 }
 
-// --- the loop ----------------------------------------------------------------------------------------------------------
+// --- the loop
+// ----------------------------------------------------------------------------------------------------------
 
 void Worker::run() {
   while (!stopping_) turn();
@@ -137,7 +141,8 @@ void Worker::bury() {
   finished_.clear();
 }
 
-// --- sessions come -----------------------------------------------------------------------------------------------------
+// --- sessions come
+// -----------------------------------------------------------------------------------------------------
 
 void Worker::welcome(Arrival& arrival) {
   const bool failing = outbox_.log_failing();
@@ -153,8 +158,10 @@ void Worker::welcome(Arrival& arrival) {
   std::unique_ptr<io::Transport> server;
   if (!failing && !draining_) {
     auto opened = parts_.upstreams->open(arrival.destination, arrival.device);
-    if (opened) server = std::move(*opened);
-    else why_not = opened.error().message;
+    if (opened)
+      server = std::move(*opened);
+    else
+      why_not = opened.error().message;
   }
   const bool connected = server != nullptr;
   if (!connected) server = std::make_unique<io::NoTransport>();
@@ -164,11 +171,13 @@ void Worker::welcome(Arrival& arrival) {
   auto machine = parts_.make_machine(protocol, *gate, *parts_.scanner, arrival.machine_limits);
   assert(machine != nullptr);  // the configuration names only protocols that have one
   SessionHost& host = *this;
-  auto session = std::make_unique<Session>(serial, host, parts_.limits, std::make_unique<io::TcpTransport>(std::move(arrival.client)),
+  auto session = std::make_unique<Session>(serial, host, parts_.limits,
+                                           std::make_unique<io::TcpTransport>(std::move(arrival.client)),
                                            std::move(server), std::move(gate), std::move(machine));
   Session& resident = *session;
   sessions_.emplace(serial, Resident{std::move(session), parts_.clock->utc_ns()});
-  Status added = loop_.add(resident.transport(Side::client).fd(), io::EventLoop::kBothWays, resident.handler(Side::client));
+  Status added =
+      loop_.add(resident.transport(Side::client).fd(), io::EventLoop::kBothWays, resident.handler(Side::client));
   if (added && connected) {
     added = loop_.add(resident.transport(Side::server).fd(), io::EventLoop::kBothWays, resident.handler(Side::server));
   }
@@ -183,7 +192,8 @@ void Worker::welcome(Arrival& arrival) {
   }
 }
 
-// --- the log -----------------------------------------------------------------------------------------------------------
+// --- the log
+// -----------------------------------------------------------------------------------------------------------
 
 void Worker::await_durable(Session& session, uint64_t sequence) {
   durable_waiters_.emplace_back(sequence, session.serial());
@@ -235,7 +245,8 @@ void Worker::answers_came() {
   }
 }
 
-// --- the end -----------------------------------------------------------------------------------------------------------
+// --- the end
+// -----------------------------------------------------------------------------------------------------------
 
 void Worker::wind_down() {
   mailbox_->close();
@@ -254,7 +265,8 @@ std::vector<SessionRow> Worker::rows() const {
   rows.reserve(sessions_.size());
   for (const auto& [serial, resident] : sessions_) {
     Session& session = *resident.session;
-    rows.push_back({session.gate().info(), resident.started_ns, session.phase(), session.gate().gate_totals(), session.totals()});
+    rows.push_back(
+        {session.gate().info(), resident.started_ns, session.phase(), session.gate().gate_totals(), session.totals()});
   }
   return rows;
 }

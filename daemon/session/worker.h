@@ -1,7 +1,8 @@
-// A worker: one thread, one epoll loop, the sessions that live on it for life, and what they share: read buffer, scanner, statement
-// cache, event ring. No locks on the data path; other threads speak to it through its mailbox.
-// Lifetime: made by the service, which runs run() on a thread with a stack of sql::kAnalysisStackBytes; ends after drain() or stop().
-// Limits: session_limits.h; one turn handles a bounded number of events and a bounded number of bytes per session.
+// A worker: one thread, one epoll loop, the sessions that live on it for life, and what they share: read buffer,
+// scanner, statement cache, event ring. No locks on the data path; other threads speak to it through its mailbox.
+// Lifetime: made by the service, which runs run() on a thread with a stack of sql::kAnalysisStackBytes; ends after
+// drain() or stop(). Limits: session_limits.h; one turn handles a bounded number of events and a bounded number of
+// bytes per session.
 #pragma once
 
 #include <sys/socket.h>
@@ -28,22 +29,24 @@ namespace sluice::session {
 class Upstreams {
  public:
   virtual ~Upstreams() = default;
-  // A non-blocking socket whose connect() is under way. `device`: interface index that the client had bound itself to, or 0.
-  [[nodiscard]] virtual Result<std::unique_ptr<io::Transport>> open(const sockaddr_storage& destination, uint32_t device) = 0;
+  // A non-blocking socket whose connect() is under way. `device`: interface index that the client had bound itself to,
+  // or 0.
+  [[nodiscard]] virtual Result<std::unique_ptr<io::Transport>> open(const sockaddr_storage& destination,
+                                                                    uint32_t device) = 0;
 };
 
 // An accepted connection whose identity is resolved.
 struct Arrival {
   UniqueFd client;
   sockaddr_storage destination{};
-  uint32_t device = 0;        // interface index that the client had bound itself to, or 0
+  uint32_t device = 0;  // interface index that the client had bound itself to, or 0
   SessionSubject subject;
   MachineLimits machine_limits;
 };
 
 // Null where no machine speaks the protocol.
-using MachineFactory = std::function<std::unique_ptr<Machine>(const std::string& protocol, Gate& gate, policies::CardScanner& scanner,
-                                                              const MachineLimits& limits)>;
+using MachineFactory = std::function<std::unique_ptr<Machine>(
+    const std::string& protocol, Gate& gate, policies::CardScanner& scanner, const MachineLimits& limits)>;
 
 // A live session as lists show it.
 struct SessionRow {
@@ -55,7 +58,7 @@ struct SessionRow {
 };
 
 struct WorkerParts {
-  UniqueFd durable_event;                 // the eventfd that `ring` signals
+  UniqueFd durable_event;  // the eventfd that `ring` signals
   events::EventRing* ring = nullptr;
   std::unique_ptr<policies::CardScanner> scanner;
   command::AnalysisPool* analysis = nullptr;
