@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "policies/cards/binary_types.h"
 #include "policies/cards/value_part.h"
 
 namespace sluice::policies::cards {
@@ -15,12 +16,29 @@ constexpr size_t kHeldElementBytesMax = 64;  // an element up to this size is wa
 
 enum Mode : uint8_t { kHeader = 0, kElements = 1, kOpaque = 2, kWithinElement = 3 };
 
-uint32_t read_u32(std::span<const uint8_t> bytes, size_t at) {
-  return static_cast<uint32_t>(bytes[at]) << 24 | static_cast<uint32_t>(bytes[at + 1]) << 16 |
-         static_cast<uint32_t>(bytes[at + 2]) << 8 | bytes[at + 3];
+struct Header {
+  size_t size = 0;  // bytes; 0 where more are needed
+  uint32_t elements = 0;
+  uint32_t type_oid = 0;
+};
+
+// Nothing where it is malformed.
+std::optional<Header> read_header(std::span<const uint8_t> bytes) {
+  if (bytes.size() < kHeaderBytes) return Header{};
+  const uint32_t dimensions = read_u32(bytes, 0), flags = read_u32(bytes, 4);
+  if (dimensions > kDimensionsMax || flags > 1) return std::nullopt;
+  const size_t size = kHeaderBytes + dimensions * kDimensionBytes;
+  if (bytes.size() < size) return Header{};
+  uint64_t elements = dimensions == 0 ? 0 : 1;
+  for (size_t at = kHeaderBytes; at < size; at += kDimensionBytes) {
+    elements *= read_u32(bytes, at);
+    if (elements > INT32_MAX) return std::nullopt;
+  }
+  return Header{size, static_cast<uint32_t>(elements), read_u32(bytes, 8)};
 }
 
-// OIDs of pg_type.dat; they never change.
+}  // namespace
+
 ValueType type_of(uint32_t oid) {
   switch (oid) {
     case 20:
@@ -47,33 +65,24 @@ ValueType type_of(uint32_t oid) {
     case 1042:
     case 1043:
       return ValueType::text;  // char … varchar
+    case 1001:
+    case 1005:
+    case 1007:
+    case 1016:
+    case 1021:
+    case 1022:
+    case 1231:
+    case 199:
+    case 3807:
+      return ValueType::array;  // bytea[], int2[], int4[], int8[], float4[], float8[], numeric[], json[], jsonb[]
+    case 1009:
+    case 1014:
+    case 1015:
+      return ValueType::text_array;  // text[], bpchar[], varchar[]
     default:
       return ValueType::opaque;
   }
 }
-
-struct Header {
-  size_t size = 0;  // bytes; 0 where more are needed
-  uint32_t elements = 0;
-  uint32_t type_oid = 0;
-};
-
-// Nothing where it is malformed.
-std::optional<Header> read_header(std::span<const uint8_t> bytes) {
-  if (bytes.size() < kHeaderBytes) return Header{};
-  const uint32_t dimensions = read_u32(bytes, 0), flags = read_u32(bytes, 4);
-  if (dimensions > kDimensionsMax || flags > 1) return std::nullopt;
-  const size_t size = kHeaderBytes + dimensions * kDimensionBytes;
-  if (bytes.size() < size) return Header{};
-  uint64_t elements = dimensions == 0 ? 0 : 1;
-  for (size_t at = kHeaderBytes; at < size; at += kDimensionBytes) {
-    elements *= read_u32(bytes, at);
-    if (elements > INT32_MAX) return std::nullopt;
-  }
-  return Header{size, static_cast<uint32_t>(elements), read_u32(bytes, 8)};
-}
-
-}  // namespace
 
 // What is left of an element that streams. Returns how many bytes are decided.
 size_t ValueScanner::scan_element(Part& part, size_t at) {

@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "policies/cards/binary_types.h"
 #include "policies/cards/digit_prefilter.h"
 #include "policies/cards/numbers.h"
 #include "policies/cards/value_part.h"
@@ -26,8 +27,10 @@ bool cannot_hold(const ValueView& value) {
   const size_t size = value.bytes.size();
   const bool binary = value.format == ValueFormat::binary;
   switch (value.type) {
-    case ValueType::integer:
     case ValueType::opaque:
+      if (binary && size != kInt8Bytes && is_composite(value.bytes)) return false;
+      [[fallthrough]];
+    case ValueType::integer:
       return binary && size == kInt8Bytes ? !find_in_int8(value.bytes) : !has_enough_digits(value.bytes);
     case ValueType::numeric:
       return !(binary && size >= kNumericBinaryBytesMin && size <= kNumericBinaryBytesMax) &&
@@ -124,6 +127,10 @@ size_t ValueScanner::scan_scalar(Part& part) {
   enum : uint8_t { kUndecided = 0, kTooLong = 1 };
   const bool binary = part.format == ValueFormat::binary;
   const bool opaque = part.type == ValueType::opaque;
+  if (opaque && binary && part.bytes.size() != kInt8Bytes && part.memory.mode == kUndecided &&
+      part.ending == Ending::complete && scan_composite(part)) {
+    return part.bytes.size();
+  }
   if (part.memory.mode == kUndecided) {
     if (part.bytes.size() > (opaque ? kInt8Bytes : kScalarBytesMax)) {
       part.memory.mode = kTooLong;

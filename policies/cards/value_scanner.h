@@ -22,6 +22,7 @@ struct StreamMemory {
   uint8_t quoted = 0, escaped = 0, in_long_token = 0;
   uint8_t element_type = 0;
   uint8_t element_mode = 0, element_begun = 0;
+  uint8_t depth = 0;  // of containers around this value
   uint32_t elements_left = 0;
   uint32_t element_left = 0;  // bytes of the array element that are still to come
 };
@@ -49,6 +50,7 @@ class ValueScanner {
   size_t scan_octal_escapes(Part& part);
   size_t scan_array(Part& part);
   size_t scan_element(Part& part, size_t at);
+  bool scan_composite(Part& part);
 
   std::unique_ptr<TextScanner> text_;
   std::vector<TextFinding> text_found_;

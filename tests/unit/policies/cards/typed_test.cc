@@ -237,6 +237,27 @@ TEST(Array, MalformedBinaryIsLookedAtAsBytes) {
   EXPECT_EQ(find(array_header(25, 1) + element("a") + pan, ValueType::array, kBinary).size(), 1u);
 }
 
+// A column of a record on the wire: type, length, bytes.
+std::string field(uint32_t oid, const std::string& bytes) {
+  return big_endian(oid, 4) + big_endian(static_cast<int64_t>(bytes.size()), 4) + bytes;
+}
+
+TEST(Composite, ValuesInsideRecordsRangesAndMultirangesAreFound) {
+  const std::string pan = big_endian(4111111111111111, 8), innocent = big_endian(4111111111111112, 8);
+  const std::string record = big_endian(2, 4) + field(20, pan) + field(705, "x");
+  const std::string range = std::string(1, '\x12') + big_endian(8, 4) + pan;
+  const std::string multirange = big_endian(1, 4) + big_endian(static_cast<int64_t>(range.size()), 4) + range;
+  const std::string nested = big_endian(1, 4) + field(16'385, record);
+  for (const std::string& value : {record, range, multirange, nested}) {
+    EXPECT_EQ(find(value, ValueType::opaque, kBinary).size(), 1u);
+    EXPECT_TRUE(find(masked(value, ValueType::opaque, kBinary), ValueType::opaque, kBinary).empty());
+    EXPECT_EQ(masked(value, ValueType::opaque, kBinary).size(), value.size());
+  }
+  EXPECT_TRUE(find(big_endian(1, 4) + field(20, innocent), ValueType::opaque, kBinary).empty());
+  EXPECT_TRUE(find(record + "z", ValueType::opaque, kBinary).empty()) << "not exactly a record";
+  EXPECT_EQ(find(array_header(2249, 1) + element(record), ValueType::array, kBinary).size(), 1u);
+}
+
 TEST(Opaque, BytesAsTextAndEightBytesAsInteger) {
   EXPECT_EQ(masked("(1,4111111111111111)", ValueType::opaque, kBinary), "(1,411111******1111)");
   EXPECT_EQ(find(big_endian(4111111111111111, 8), ValueType::opaque, kBinary).size(), 1u);
