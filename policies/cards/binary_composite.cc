@@ -1,6 +1,6 @@
 // PostgreSQL values that hold other values, in binary and without a type that names them: records and composites (record_send:
 // int32 columns, then per column type OID, int32 length or -1, bytes), ranges (range_send: one byte of flags, then per
-// bound int32 length and bytes) and multiranges (int32 count, then per range int32 length and bytes).
+// bound int32 length and bytes), multiranges (int32 count, then per range int32 length and bytes), and arrays of such.
 // The type of such a column says nothing about its inside (composites have OIDs of their own), so the bytes are read as one of
 // these forms where they are exactly that, from the first byte to the last. Whole values only; parts of larger ones are looked at as
 // bytes.
@@ -66,9 +66,37 @@ bool walk_multirange(std::span<const uint8_t> bytes, Element element) {
   return at == bytes.size();
 }
 
+// array_send, of any element type: domains and composites have arrays with OIDs of their own too.
+template <typename Element>
+bool walk_array(std::span<const uint8_t> bytes, Element element) {
+  constexpr size_t kHeaderBytes = 12, kDimensionBytes = 8;
+  constexpr uint32_t kDimensionsMax = 6;
+  if (bytes.size() < kHeaderBytes) return false;
+  const uint32_t dimensions = read_u32(bytes, 0), oid = read_u32(bytes, 8);
+  if (dimensions == 0 || dimensions > kDimensionsMax || read_u32(bytes, 4) > 1) return false;
+  size_t at = kHeaderBytes;
+  uint64_t elements = 1;
+  for (uint32_t i = 0; i < dimensions; ++i, at += kDimensionBytes) {
+    if (bytes.size() - at < kDimensionBytes) return false;
+    elements *= read_u32(bytes, at);
+    if (elements == 0 || elements > bytes.size()) return false;
+  }
+  for (uint64_t i = 0; i < elements; ++i) {
+    if (bytes.size() - at < 4) return false;
+    const uint32_t length = read_u32(bytes, at);
+    at += 4;
+    if (length == UINT32_MAX) continue;
+    if (length > bytes.size() - at) return false;
+    element(at, length, oid);
+    at += length;
+  }
+  return at == bytes.size();
+}
+
 template <typename Element>
 bool walk(std::span<const uint8_t> bytes, Element element) {
-  return walk_record(bytes, element) || walk_range(bytes, 0, element) || walk_multirange(bytes, element);
+  return walk_record(bytes, element) || walk_range(bytes, 0, element) || walk_multirange(bytes, element) ||
+         walk_array(bytes, element);
 }
 
 // A bound has no type with it: eight bytes may be a bigint, more of them a numeric.
@@ -100,7 +128,8 @@ bool ValueScanner::scan_composite(Part& part) {
   const auto nothing = [](size_t, uint32_t, uint32_t) {};
   if (walk_record(part.bytes, nothing)) return walk_record(part.bytes, look);
   if (walk_range(part.bytes, 0, nothing)) return walk_range(part.bytes, 0, look);
-  return walk_multirange(part.bytes, look);
+  if (walk_multirange(part.bytes, nothing)) return walk_multirange(part.bytes, look);
+  return walk_array(part.bytes, look);
 }
 
 }  // namespace sluice::policies::cards

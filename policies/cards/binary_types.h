@@ -21,7 +21,7 @@ inline constexpr uint8_t kCompositeDepthMax = 8;
 // OIDs of pg_type.dat; they never change.
 [[nodiscard]] ValueType type_of(uint32_t oid);
 
-// Are these bytes exactly a record, a range or a multirange with a value inside?
+// Are these bytes exactly a record, a range, a multirange or an array?
 [[nodiscard]] bool is_composite(std::span<const uint8_t> bytes);
 
 }  // namespace sluice::policies::cards

@@ -256,6 +256,7 @@ TEST(Composite, ValuesInsideRecordsRangesAndMultirangesAreFound) {
   EXPECT_TRUE(find(big_endian(1, 4) + field(20, innocent), ValueType::opaque, kBinary).empty());
   EXPECT_TRUE(find(record + "z", ValueType::opaque, kBinary).empty()) << "not exactly a record";
   EXPECT_EQ(find(array_header(2249, 1) + element(record), ValueType::array, kBinary).size(), 1u);
+  EXPECT_EQ(find(array_header(16'385, 1) + element(record), ValueType::opaque, kBinary).size(), 1u);
 }
 
 TEST(Opaque, BytesAsTextAndEightBytesAsInteger) {
