@@ -20,7 +20,9 @@ using Result = tl::expected<T, Error>;
 using Status = tl::expected<void, Error>;
 
 // fail("open /x: denied") is what a failing function returns.
-[[nodiscard]] inline tl::unexpected<Error> fail(std::string message) { return tl::unexpected<Error>(Error{std::move(message)}); }
+[[nodiscard]] inline tl::unexpected<Error> fail(std::string message) {
+  return tl::unexpected<Error>(Error{std::move(message)});
+}
 
 // fail_errno("open /x", errno) → "open /x: Permission denied".
 [[nodiscard]] tl::unexpected<Error> fail_errno(std::string_view what, int error_number);

@@ -1,4 +1,5 @@
-// The version of this program: in `sluice version`, in status, in daemon_started events. CMakeLists.txt names the same one.
+// The version of this program: in `sluice version`, in status, in daemon_started events. CMakeLists.txt names the same
+// one.
 #pragma once
 
 namespace sluice {

@@ -10,7 +10,8 @@
 namespace sluice::command {
 namespace {
 
-constexpr size_t kGuardBytes = 64u << 10;  // below the stack: running over it faults instead of writing into a neighbour
+constexpr size_t kGuardBytes =
+    64u << 10;  // below the stack: running over it faults instead of writing into a neighbour
 
 }  // namespace
 
@@ -79,7 +80,9 @@ Status AnalysisPool::spawn() {
   return {};
 }
 
-AnalysisPool::~AnalysisPool() { stop(); }
+AnalysisPool::~AnalysisPool() {
+  stop();
+}
 
 std::optional<sql::Analysis> AnalysisPool::submit(std::shared_ptr<AnalysisMailbox> mailbox, AnalysisJob job) {
   {
@@ -144,7 +147,8 @@ void AnalysisPool::run() {
 }
 
 void AnalysisPool::answer(Waiting waiting) {
-  const sql::TextSettings settings{waiting.job.client_encoding, waiting.job.standard_conforming_strings, waiting.job.certain};
+  const sql::TextSettings settings{waiting.job.client_encoding, waiting.job.standard_conforming_strings,
+                                   waiting.job.certain};
   sql::Analysis analysis = sql::analyze(waiting.job.text, settings, limits_.analysis);
   waiting.mailbox->put({waiting.job.ticket, std::move(analysis)});
 }

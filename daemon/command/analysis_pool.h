@@ -1,11 +1,12 @@
-// Threads that analyse statement texts, so that no worker ever waits on the grammar: libpg_query recurses (1+1+… of 60 KB needs
-// more than an ordinary stack) and is slow on hostile texts. A worker submits a job and goes on; the answer comes back through
-// the worker's mailbox, whose eventfd sits in the worker's epoll set.
+// Threads that analyse statement texts, so that no worker ever waits on the grammar: libpg_query recurses (1+1+… of 60
+// KB needs more than an ordinary stack) and is slow on hostile texts. A worker submits a job and goes on; the answer
+// comes back through the worker's mailbox, whose eventfd sits in the worker's epoll set.
 //
-// Every job is answered exactly once: with its analysis, or as unknown with the reason (queue full, waited too long, stopping).
-// Lifetime: the pool outlives all who submit; a mailbox is shared by its worker and by the jobs under way, so a worker may leave early.
-// Threading: submit() from any thread; a mailbox is drained by its own worker only.
-// Limits: PoolLimits; a job's text was already bounded by the protocol (statement_bytes_max), and queue_bytes_max bounds all of them.
+// Every job is answered exactly once: with its analysis, or as unknown with the reason (queue full, waited too long,
+// stopping). Lifetime: the pool outlives all who submit; a mailbox is shared by its worker and by the jobs under way,
+// so a worker may leave early. Threading: submit() from any thread; a mailbox is drained by its own worker only.
+// Limits: PoolLimits; a job's text was already bounded by the protocol (statement_bytes_max), and queue_bytes_max
+// bounds all of them.
 #pragma once
 
 #include <chrono>
@@ -79,7 +80,8 @@ class AnalysisPool {
   AnalysisPool(const AnalysisPool&) = delete;
   AnalysisPool& operator=(const AnalysisPool&) = delete;
 
-  // A value: the answer, at once and final (unknown: queue full, or stopping). nullopt: it will come through the mailbox.
+  // A value: the answer, at once and final (unknown: queue full, or stopping). nullopt: it will come through the
+  // mailbox.
   [[nodiscard]] std::optional<sql::Analysis> submit(std::shared_ptr<AnalysisMailbox> mailbox, AnalysisJob job);
 
   // Answers what waits as unknown, lets what runs finish, joins the threads. Idempotent; not from an analysis thread.
@@ -109,7 +111,7 @@ class AnalysisPool {
   const PoolLimits limits_;
   mutable std::mutex mutex_;
   std::condition_variable work_;
-  std::deque<Waiting> queue_;     // at most queue_jobs_max jobs and queue_bytes_max bytes of text
+  std::deque<Waiting> queue_;  // at most queue_jobs_max jobs and queue_bytes_max bytes of text
   size_t queue_bytes_ = 0;
   bool stopping_ = false;
   Counters counters_;

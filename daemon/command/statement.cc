@@ -28,7 +28,9 @@ void add_kind(std::vector<StatementKind>& kinds, StatementKind kind) {
   if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
 }
 
-Access both(Access a, Access b) { return a == b ? a : Access::read_write; }
+Access both(Access a, Access b) {
+  return a == b ? a : Access::read_write;
+}
 
 void add_relation(std::vector<Relation>& relations, const Relation& more) {
   const auto same = std::find_if(relations.begin(), relations.end(), [&](const Relation& known) {
@@ -48,7 +50,8 @@ StatementFacts facts_of(const sql::Analysis& analysis) {
   facts.kinds.reserve(analysis.kinds.size());
   for (const sql::Kind kind : analysis.kinds) facts.kinds.push_back(static_cast<StatementKind>(kind));
   facts.relations.reserve(analysis.relations.size());
-  for (const sql::RelationUse& use : analysis.relations) facts.relations.push_back({use.schema, use.name, access_of(use)});
+  for (const sql::RelationUse& use : analysis.relations)
+    facts.relations.push_back({use.schema, use.name, access_of(use)});
   facts.functions = analysis.functions;
   facts.kinds_complete = analysis.kinds_complete;
   facts.relations_complete = analysis.relations_complete;
@@ -81,7 +84,8 @@ StatementFacts with_executed(const StatementFacts& own, OnlyExecutesOpen open,
     for (const StatementKind kind : one->kinds) add_kind(all.kinds, kind);
     for (const Relation& relation : one->relations) add_relation(all.relations, relation);
     for (const std::string& name : one->functions) {
-      if (std::find(all.functions.begin(), all.functions.end(), name) == all.functions.end()) all.functions.push_back(name);
+      if (std::find(all.functions.begin(), all.functions.end(), name) == all.functions.end())
+        all.functions.push_back(name);
     }
     all.kinds_complete = all.kinds_complete && one->kinds_complete;
     all.relations_complete = all.relations_complete && one->relations_complete;

@@ -1,9 +1,10 @@
-// Analysed statements by their exact text and the settings that their reading depends on, so that a statement that runs a
-// thousand times a second is analysed once. A text whose reading depends on no setting is one entry for all settings.
+// Analysed statements by their exact text and the settings that their reading depends on, so that a statement that runs
+// a thousand times a second is analysed once. A text whose reading depends on no setting is one entry for all settings.
 //
-// Lifetime and threading: one per worker, used on that worker's thread alone; values are shared_ptr to immutable data, so what
-// a session holds outlives its eviction. Limits: entries and bytes (of the texts kept), least recently used goes first.
-// A lookup allocates nothing. The hash is keyed, so that a client cannot choose texts that collide; a hit compares the whole text.
+// Lifetime and threading: one per worker, used on that worker's thread alone; values are shared_ptr to immutable data,
+// so what a session holds outlives its eviction. Limits: entries and bytes (of the texts kept), least recently used
+// goes first. A lookup allocates nothing. The hash is keyed, so that a client cannot choose texts that collide; a hit
+// compares the whole text.
 #pragma once
 
 #include <array>
@@ -64,7 +65,8 @@ class StatementCache {
       recent_.splice(recent_.begin(), recent_, found->second);
       return;
     }
-    recent_.push_front({std::string(text), std::string(borrowed.client_encoding), borrowed.flags, std::move(statement)});
+    recent_.push_front(
+        {std::string(text), std::string(borrowed.client_encoding), borrowed.flags, std::move(statement)});
     const Entry& entry = recent_.front();
     index_.emplace(Key{entry.text, entry.client_encoding, entry.flags}, recent_.begin());
     bytes_ += cost_of(entry);

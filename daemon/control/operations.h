@@ -1,6 +1,6 @@
-// What the control socket can ask of the running daemon. The service implements it; the control server serves it as HTTP+JSON; the
-// command line is its client. Plain structs, so that neither side knows how the other works.
-// Threading: every call may come from any control thread, several at once; none of them waits on a worker for longer than
+// What the control socket can ask of the running daemon. The service implements it; the control server serves it as
+// HTTP+JSON; the command line is its client. Plain structs, so that neither side knows how the other works. Threading:
+// every call may come from any control thread, several at once; none of them waits on a worker for longer than
 // kOperationWaitMs. Lifetime: the Operations object outlives the control server.
 #pragma once
 
@@ -22,10 +22,14 @@ inline constexpr uint32_t kOperationWaitMs = 2'000;
 enum class DaemonState : uint8_t { starting, running, degraded, draining };
 [[nodiscard]] constexpr std::string_view to_string(DaemonState state) {
   switch (state) {
-    case DaemonState::starting: return "starting";
-    case DaemonState::running: return "running";
-    case DaemonState::degraded: return "degraded";
-    case DaemonState::draining: return "draining";
+    case DaemonState::starting:
+      return "starting";
+    case DaemonState::running:
+      return "running";
+    case DaemonState::degraded:
+      return "degraded";
+    case DaemonState::draining:
+      return "draining";
   }
   return "degraded";
 }
@@ -41,9 +45,9 @@ struct CoverageView {
 
 struct TargetView {
   std::string name;
-  std::string state;          // "protected"; "uncovered" where steering is not in force
+  std::string state;  // "protected"; "uncovered" where steering is not in force
   std::string protocol;
-  uint64_t sessions = 0;      // live ones
+  uint64_t sessions = 0;  // live ones
   CoverageView coverage;
 };
 
@@ -54,11 +58,11 @@ struct SinkView {
 };
 
 struct LogView {
-  std::string state;          // "healthy" or "failing"
-  std::string failure;        // why it is failing; empty otherwise
-  std::string recovered;      // what recovery found at start; empty where the last stop was clean
+  std::string state;      // "healthy" or "failing"
+  std::string failure;    // why it is failing; empty otherwise
+  std::string recovered;  // what recovery found at start; empty where the last stop was clean
   std::string log_id;
-  std::string durability;     // "strict" or "relaxed"
+  std::string durability;  // "strict" or "relaxed"
   uint64_t events = 0;
   uint64_t bytes = 0;
   uint64_t segments = 0;
@@ -69,29 +73,29 @@ struct StatusView {
   std::vector<std::string> problems;  // why it is degraded, as sentences; empty otherwise
   std::string version;
   int64_t pid = 0;
-  int64_t started_ns = 0;             // UTC
+  int64_t started_ns = 0;  // UTC
   std::vector<TargetView> targets;
   std::vector<SinkView> sinks;
   std::string policy_version;
   uint64_t policy_rules = 0;
-  uint64_t sessions = 0;              // live ones
-  uint64_t connections_without_note = 0;   // reset: nobody was steered here
-  uint64_t connections_refused = 0;        // no descriptor, no room
-  uint64_t commands_refused_unrecorded = 0;// refused while the log could not be written
-  uint64_t self_findings = 0;              // card data that the last scan of events had to mask
-  std::string capabilities;                // of this kernel, one line
+  uint64_t sessions = 0;                     // live ones
+  uint64_t connections_without_note = 0;     // reset: nobody was steered here
+  uint64_t connections_refused = 0;          // no descriptor, no room
+  uint64_t commands_refused_unrecorded = 0;  // refused while the log could not be written
+  uint64_t self_findings = 0;                // card data that the last scan of events had to mask
+  std::string capabilities;                  // of this kernel, one line
   LogView log;
 };
 
 struct SessionView {
   std::string id;
   std::string target;
-  std::string state;          // "startup", "authentication", "idle", "busy", "closing"
-  int64_t started_ns = 0;     // UTC
+  std::string state;       // "startup", "authentication", "idle", "busy", "closing"
+  int64_t started_ns = 0;  // UTC
   policies::AttestedIdentity attested;
   policies::ClaimedIdentity claimed;
-  std::string origin;         // client address
-  std::string destination;    // where the client wanted to go
+  std::string origin;       // client address
+  std::string destination;  // where the client wanted to go
   uint64_t commands = 0;
   uint64_t blocked = 0;
   uint64_t bytes_to_client = 0;
@@ -109,8 +113,8 @@ struct Caller {
 
 struct ReloadResult {
   bool accepted = false;
-  std::string policy_version;      // in force after the call
-  policies::Problems problems;     // all of them, warnings too
+  std::string policy_version;   // in force after the call
+  policies::Problems problems;  // all of them, warnings too
 };
 
 enum class KillResult : uint8_t { killed, not_found };
@@ -130,8 +134,8 @@ class Operations {
 
   // Where the events are, for event_query.h and verify.h.
   [[nodiscard]] virtual std::string audit_directory() const = 0;
-  // Reading the log is itself an event (`log_read`): what was asked for, by whom. Recorded before anything is shown; an error here
-  // means that it could not be recorded, and then nothing may be shown.
+  // Reading the log is itself an event (`log_read`): what was asked for, by whom. Recorded before anything is shown; an
+  // error here means that it could not be recorded, and then nothing may be shown.
   [[nodiscard]] virtual Status record_log_read(const Caller& caller, std::string_view what) = 0;
 };
 

@@ -1,6 +1,7 @@
 // What a machine wants done, in order: the output of one step. The pump executes it and knows nothing of the protocol.
-// Lifetime: one Actions per worker, cleared before each step. Borrowed pieces point into the step's input or into memory of
-// the machine and stay valid until the step's actions are executed; the pump copies what the socket does not take at once.
+// Lifetime: one Actions per worker, cleared before each step. Borrowed pieces point into the step's input or into
+// memory of the machine and stay valid until the step's actions are executed; the pump copies what the socket does not
+// take at once.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,17 @@ namespace sluice::session {
 enum class Side : uint8_t { client, server };
 
 enum class CloseReason : uint8_t {
-  none, finished, client_left, server_left, protocol_violation, refused, limit_exceeded, timeout, killed, shutdown, log_unavailable,
+  none,
+  finished,
+  client_left,
+  server_left,
+  protocol_violation,
+  refused,
+  limit_exceeded,
+  timeout,
+  killed,
+  shutdown,
+  log_unavailable,
   internal_error,
 };
 [[nodiscard]] std::string_view to_string(CloseReason reason);

@@ -1,10 +1,11 @@
-// The gate: the one place where a command waits, and where it is let go or refused. A protocol machine submits what it parsed;
-// the gate has the text analysed, policy decide, and the intent recorded, and answers with a Permit, a refusal, or "parked".
-// Machines see only this interface, so they are tested with a scripted gate and without I/O.
-// Lifetime: one Gate per session, used on that session's worker thread alone.
+// The gate: the one place where a command waits, and where it is let go or refused. A protocol machine submits what it
+// parsed; the gate has the text analysed, policy decide, and the intent recorded, and answers with a Permit, a refusal,
+// or "parked". Machines see only this interface, so they are tested with a scripted gate and without I/O. Lifetime: one
+// Gate per session, used on that session's worker thread alone.
 //
-// Durability: in `strict` mode a Permit is given once the intent is in the ring; the bytes it lets go are held back by the pump
-// until the log is durable up to `Passed::durable_after` (a barrier on the output, so that one fsync serves a whole pipeline).
+// Durability: in `strict` mode a Permit is given once the intent is in the ring; the bytes it lets go are held back by
+// the pump until the log is durable up to the sequence that the session's gate names (session_gate.h; a barrier on the
+// output, so that one fsync serves a whole pipeline).
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ namespace sluice::session {
 // Where in the life of a command the decision is asked for.
 enum class Stage : uint8_t { query, parse, bind, execute, function_call, copy_in, cancel, replication };
 
-// What the meaning of a text depends on, as far as the session has shown it. `certain` is false while something that may
-// change one of them is in flight, or where one was never reported.
+// What the meaning of a text depends on, as far as the session has shown it. `certain` is false while something that
+// may change one of them is in flight, or where one was never reported.
 struct TextSettings {
   std::string client_encoding = "UTF8";
   bool standard_conforming_strings = true;
@@ -36,14 +37,14 @@ struct TextSettings {
 // One analysed text: facts for policy, masked text for the record. Immutable, shared, cached by text and settings.
 struct Statement {
   policies::StatementFacts facts;
-  std::string masked_text;         // card data masked; never the raw text
-  std::string text_sha256;         // of the masked text, 32 raw bytes: the key under which the log stores it
-  bool may_change_settings = true; // SET, set_config(), DISCARD, a function of unknown content …
-  bool depends_on_settings = true; // has a backslash or a character whose reading depends on TextSettings
-  std::vector<std::string> prepares;    // names of SQL-level PREPARE, in order
-  std::vector<std::string> executes;    // names of SQL-level EXECUTE
-  std::vector<std::string> deallocates; // names of SQL-level DEALLOCATE; "*" for ALL and DISCARD ALL
-  bool copies_in = false;          // holds COPY … FROM STDIN
+  std::string masked_text;               // card data masked; never the raw text
+  std::string text_sha256;               // of the masked text, 32 raw bytes: the key under which the log stores it
+  bool may_change_settings = true;       // SET, set_config(), DISCARD, a function of unknown content …
+  bool depends_on_settings = true;       // has a backslash or a character whose reading depends on TextSettings
+  std::vector<std::string> prepares;     // names of SQL-level PREPARE, in order
+  std::vector<std::string> executes;     // names of SQL-level EXECUTE
+  std::vector<std::string> deallocates;  // names of SQL-level DEALLOCATE; "*" for ALL and DISCARD ALL
+  bool copies_in = false;                // holds COPY … FROM STDIN
 };
 using StatementRef = std::shared_ptr<const Statement>;
 
@@ -53,7 +54,7 @@ inline constexpr uint64_t kBytesTotalUnknown = UINT64_MAX;
 // A bind value or function argument, as sent. Borrowed bytes; may be only the beginning of a large value.
 struct BindValue {
   std::span<const uint8_t> bytes;
-  uint64_t bytes_total = 0;        // as announced; more than bytes.size() where only the beginning is at hand
+  uint64_t bytes_total = 0;  // as announced; more than bytes.size() where only the beginning is at hand
   policies::ValueType type = policies::ValueType::opaque;
   policies::ValueFormat format = policies::ValueFormat::text;
   bool is_null = false;
@@ -61,21 +62,21 @@ struct BindValue {
 
 struct CommandRequest {
   Stage stage = Stage::query;
-  std::string_view text;           // query, parse: the statement text as sent
-  TextSettings settings;           // query, parse
-  StatementRef statement;          // bind, execute: what the name stands for; null where the machine does not know it (unknown)
-  std::string_view statement_name; // for the record; may be empty
+  std::string_view text;   // query, parse: the statement text as sent
+  TextSettings settings;   // query, parse
+  StatementRef statement;  // bind, execute: what the name stands for; null where the machine does not know it (unknown)
+  std::string_view statement_name;    // for the record; may be empty
   std::span<const BindValue> values;  // bind, function_call
-  uint32_t function_oid = 0;       // function_call
-  bool record_intent = true;       // false: decide again, but an event already stands for it (first Execute after its Bind)
+  uint32_t function_oid = 0;          // function_call
+  bool record_intent = true;  // false: decide again, but an event already stands for it (first Execute after its Bind)
 };
 
-using CommandId = uint64_t;        // unique within the session, from 1
+using CommandId = uint64_t;  // unique within the session, from 1
 
 struct Passed {
   policies::Permit permit;
-  StatementRef statement;          // null for function_call, cancel, replication
-  CommandId command = 0;           // 0 where no intent was recorded
+  StatementRef statement;  // null for function_call, cancel, replication
+  CommandId command = 0;   // 0 where no intent was recorded
 };
 
 struct Refused {
@@ -83,7 +84,7 @@ struct Refused {
   std::string sqlstate = "42501";  // 54000 for a limit, 58030 where the log cannot be written
 };
 
-struct Parked {};                  // stop taking bytes from the client; submit the same request again on resume()
+struct Parked {};  // stop taking bytes from the client; submit the same request again on resume()
 
 using Answer = std::variant<Passed, Refused, Parked>;
 
@@ -93,30 +94,38 @@ enum class Outcome : uint8_t { success, failure };
 struct Completion {
   Outcome outcome = Outcome::success;
   uint64_t rows = 0;
-  uint64_t bytes = 0;              // result bytes to the client; for COPY IN bytes from the client
-  std::string_view error_code;     // SQLSTATE of the server's refusal; empty on success
+  uint64_t bytes = 0;           // result bytes to the client; for COPY IN bytes from the client
+  std::string_view error_code;  // SQLSTATE of the server's refusal; empty on success
 };
 
 // Card data that was masked, summed per command, column and brand.
 struct FindingCount {
   policies::FindingKind kind = policies::FindingKind::pan;
   policies::Brand brand = policies::Brand::visa;
-  std::string_view where;          // "column:3", "error:D", "notice:M", "copy", "notification", "function_result", "parameter_status"
+  std::string_view
+      where;  // "column:3", "error:D", "notice:M", "copy", "notification", "function_result", "parameter_status"
   uint64_t count = 0;
 };
 
 // Things that end or describe a session and belong in the record.
-enum class SessionNote : uint8_t { authenticated, authentication_failed, protocol_violation, refused_replication, limit_exceeded };
+enum class SessionNote : uint8_t {
+  authenticated,
+  authentication_failed,
+  protocol_violation,
+  refused_replication,
+  limit_exceeded
+};
 
 class Gate {
  public:
   virtual ~Gate() = default;
 
-  // Decides one command. After Parked the machine keeps the request and submits it again when it is resumed; nothing is recorded
-  // twice. A refusal has already been recorded (command_blocked) when it is returned.
+  // Decides one command. After Parked the machine keeps the request and submits it again when it is resumed; nothing is
+  // recorded twice. A refusal has already been recorded (command_blocked) when it is returned.
   [[nodiscard]] virtual Answer submit(const CommandRequest& request) = 0;
 
-  // The command ended; findings are those of its whole result. `command` 0 is for what belongs to no command (async notices).
+  // The command ended; findings are those of its whole result. `command` 0 is for what belongs to no command (async
+  // notices).
   virtual void complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) = 0;
 
   // The start-up message was read (claimed identity); then what became of it.

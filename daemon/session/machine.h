@@ -19,25 +19,32 @@ namespace sluice::session {
 enum class Phase : uint8_t { startup, authentication, idle, busy, closing };
 
 // Why the pump could not do what the session needs; the machine tells the client in its own protocol.
-enum class Failure : uint8_t { upstream_unreachable, startup_timeout, log_unavailable, shutdown, killed, out_of_memory };
+enum class Failure : uint8_t {
+  upstream_unreachable,
+  startup_timeout,
+  log_unavailable,
+  shutdown,
+  killed,
+  out_of_memory
+};
 
 class Machine {
  public:
   virtual ~Machine() = default;
 
-  // Takes bytes of one side, all that are there, those it did not take last time at the front. May overwrite them in place
-  // (masking). Returns how many it took; the rest is presented again with more behind it, or after resume().
+  // Takes bytes of one side, all that are there, those it did not take last time at the front. May overwrite them in
+  // place (masking). Returns how many it took; the rest is presented again with more behind it, or after resume().
   // Invariant: unless parked, what is left over is smaller than kWindowBytes, so the pump's buffer always has room.
   [[nodiscard]] virtual size_t on_bytes(Side from, std::span<uint8_t> bytes, Actions& actions) = 0;
 
   // The peer closed its sending direction.
   virtual void on_end(Side from, Actions& actions) = 0;
 
-  // True while a submitted command is parked: the pump does not read that side. resume() is called when the gate may have
-  // an answer, then on_bytes(client, leftover) again (also with an empty span).
-  // A client message may also have to wait for the server's answer to an earlier one. Then parked() is true as well and turns
-  // false within a later on_bytes(server): whenever that happens the pump presents on_bytes(client, leftover) again (also with
-  // an empty span), without resume(). A needless resume() is harmless.
+  // True while a submitted command is parked: the pump does not read that side. resume() is called when the gate may
+  // have an answer, then on_bytes(client, leftover) again (also with an empty span). A client message may also have to
+  // wait for the server's answer to an earlier one. Then parked() is true as well and turns false within a later
+  // on_bytes(server): whenever that happens the pump presents on_bytes(client, leftover) again (also with an empty
+  // span), without resume(). A needless resume() is harmless.
   [[nodiscard]] virtual bool parked() const = 0;
   virtual void resume(Actions& actions) = 0;
 
@@ -47,7 +54,8 @@ class Machine {
   [[nodiscard]] virtual Phase phase() const = 0;
 };
 
-// Largest piece that a machine may leave over for the next call (bytes). The pump's read buffer is at least twice as large.
+// Largest piece that a machine may leave over for the next call (bytes). The pump's read buffer is at least twice as
+// large.
 inline constexpr size_t kWindowBytes = 32 * 1024;
 
 struct MachineLimits {
@@ -56,6 +64,7 @@ struct MachineLimits {
 };
 
 // Gate and scanner outlive the machine.
-[[nodiscard]] std::unique_ptr<Machine> make_postgres_machine(Gate& gate, policies::CardScanner& scanner, const MachineLimits& limits);
+[[nodiscard]] std::unique_ptr<Machine> make_postgres_machine(Gate& gate, policies::CardScanner& scanner,
+                                                             const MachineLimits& limits);
 
 }  // namespace sluice::session

@@ -17,10 +17,11 @@ namespace {
 
 namespace in = tree::in;
 
-constexpr size_t kBodyDepthMax = 4;             // DO blocks in DO blocks
-constexpr size_t kStackBytesPerToken = 1200;    // measured: 1+1+… takes about 280 in the grammar, 900 in an unoptimised walk
+constexpr size_t kBodyDepthMax = 4;  // DO blocks in DO blocks
+constexpr size_t kStackBytesPerToken =
+    1200;  // measured: 1+1+… takes about 280 in the grammar, 900 in an unoptimised walk
 constexpr size_t kStackBytesReserve = 1u << 20;
-constexpr size_t kTokensAnywhere = 2'000;       // so few tokens fit any ordinary stack
+constexpr size_t kTokensAnywhere = 2'000;  // so few tokens fit any ordinary stack
 
 // The bytes of stack left below the caller, measured once per thread.
 size_t stack_left() {
@@ -34,7 +35,9 @@ size_t stack_left() {
     return static_cast<const char*>(address);
   }();
   const char here = 0;
-  return lowest == nullptr ? 0 : static_cast<size_t>(reinterpret_cast<uintptr_t>(&here) - reinterpret_cast<uintptr_t>(lowest));
+  return lowest == nullptr
+             ? 0
+             : static_cast<size_t>(reinterpret_cast<uintptr_t>(&here) - reinterpret_cast<uintptr_t>(lowest));
 }
 
 void make_unknown(Analysis& out, std::string_view why) {
@@ -154,7 +157,8 @@ Analysis analyze(std::string_view text, const TextSettings& settings, const Anal
   out.kinds_complete = out.relations_complete = out.functions_complete = true;
   out.may_change_settings = false;
   const auto conforming = settings.standard_conforming_strings ? Conforming::yes : Conforming::no;
-  if (const char* why = Run(out, conforming, limits, utf8.names_exact).text(utf8.text); why != nullptr) make_unknown(out, why);
+  if (const char* why = Run(out, conforming, limits, utf8.names_exact).text(utf8.text); why != nullptr)
+    make_unknown(out, why);
   out.depends_on_settings = depends;
   return out;
 }

@@ -13,11 +13,12 @@ struct SideDoor {
   Reach reach;
 };
 
-// PostgreSQL 15 documentation: 9.15.3 (mapping to XML), 9.13 (text search), 9.27 (administration), 35.3/35.4 (large objects).
+// PostgreSQL 15 documentation: 9.15.3 (mapping to XML), 9.13 (text search), 9.27 (administration), 35.3/35.4 (large
+// objects).
 constexpr SideDoor kSideDoors[] = {
     {"query_to_xml", Reach::runs_sql},
     {"ts_stat", Reach::runs_sql},
-    {"ts_rewrite", Reach::runs_sql},        // its second form takes a query
+    {"ts_rewrite", Reach::runs_sql},  // its second form takes a query
     {"cursor_to_xml", Reach::relations},
     {"table_to_xml", Reach::relations},
     {"schema_to_xml", Reach::relations},
@@ -58,7 +59,8 @@ Reach reach_of(std::string_view schema, std::string_view name) {
     if (name.size() > kNameBytesMax) return Reach::unknown;
     char* end = std::copy(kInformationSchema.begin(), kInformationSchema.end(), qualified);
     end = std::copy(name.begin(), name.end(), end);
-    return contains(kBuiltinFunctions, {qualified, static_cast<size_t>(end - qualified)}) ? Reach::none : Reach::unknown;
+    return contains(kBuiltinFunctions, {qualified, static_cast<size_t>(end - qualified)}) ? Reach::none
+                                                                                          : Reach::unknown;
   }
   if ((!schema.empty() && schema != "pg_catalog") || !contains(kBuiltinFunctions, name)) return Reach::unknown;
   for (const SideDoor& door : kSideDoors) {

@@ -1,7 +1,8 @@
-// What PostgreSQL itself brings along: functions, types written like functions, operators of pg_catalog, and which of the functions
-// reach further than their name says. A function that is not known here is somebody's own and may do anything.
-// Limits: pg_catalog is searched first unless search_path names it later; a session that does so may call another function
-// than the one judged here. Names are those of PostgreSQL 15 (builtin_names.inc); a newer server's additions count as unknown.
+// What PostgreSQL itself brings along: functions, types written like functions, operators of pg_catalog, and which of
+// the functions reach further than their name says. A function that is not known here is somebody's own and may do
+// anything. Limits: pg_catalog is searched first unless search_path names it later; a session that does so may call
+// another function than the one judged here. Names are those of PostgreSQL 15 (builtin_names.inc); a newer server's
+// additions count as unknown.
 #pragma once
 
 #include <cstdint>

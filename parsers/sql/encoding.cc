@@ -11,19 +11,20 @@
 namespace sluice::sql {
 namespace {
 
-// How a client encoding can be read. ASCII-safe: bytes below 0x80 are always ASCII characters. Unsafe: they may be the second
-// byte of a longer character, whose length PostgreSQL computes from the lead byte.
+// How a client encoding can be read. ASCII-safe: bytes below 0x80 are always ASCII characters. Unsafe: they may be the
+// second byte of a longer character, whose length PostgreSQL computes from the lead byte.
 enum class Family : uint8_t { utf8, bytes, ascii_safe, sjis, big5, gbk, uhc, gb18030, johab };
 
 struct Encoding {
-  std::string_view name;        // as ParameterStatus reports it (pg_enc2name_tbl)
+  std::string_view name;  // as ParameterStatus reports it (pg_enc2name_tbl)
   const char* iconv_name;
   Family family;
 };
 
-// An encoding that is not here is read only where the text is plain ASCII. MULE_INTERNAL: nothing converts it. SHIFT_JIS_2004: the
-// server's table makes a backslash of 0x815F and a tilde of 0x81B0; no table but its own says so. For those that are here, every
-// sequence of two bytes (and the longer ones for ASCII in the result) was compared with PostgreSQL 15's own conversion.
+// An encoding that is not here is read only where the text is plain ASCII. MULE_INTERNAL: nothing converts it.
+// SHIFT_JIS_2004: the server's table makes a backslash of 0x815F and a tilde of 0x81B0; no table but its own says so.
+// For those that are here, every sequence of two bytes (and the longer ones for ASCII in the result) was compared with
+// PostgreSQL 15's own conversion.
 constexpr Encoding kEncodings[] = {
     {"UTF8", nullptr, Family::utf8},
     {"SQL_ASCII", "ISO-8859-1", Family::bytes},
@@ -66,11 +67,13 @@ constexpr Encoding kEncodings[] = {
     {"GB18030", "GB18030", Family::gb18030},
     {"JOHAB", "JOHAB", Family::johab},
 };
-constexpr size_t kCharBytesMax = 4;        // longest character of the unsafe families
-constexpr size_t kUtf8PerChar = 16;        // room for what one character may become
+constexpr size_t kCharBytesMax = 4;  // longest character of the unsafe families
+constexpr size_t kUtf8PerChar = 16;  // room for what one character may become
 constexpr size_t kConvertChunk = 4096;
 
-bool is_high(char c) { return static_cast<uint8_t>(c) >= 0x80; }
+bool is_high(char c) {
+  return static_cast<uint8_t>(c) >= 0x80;
+}
 
 // UTF-8 as PostgreSQL accepts it (pg_utf8_islegal: no overlong forms, no surrogates, up to U+10FFFF).
 bool valid_utf8(std::string_view text) {
@@ -82,7 +85,10 @@ bool valid_utf8(std::string_view text) {
       ++i;
       continue;
     }
-    const size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : lead >= 0xe0 && lead <= 0xef ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
+    const size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
+                          : lead >= 0xe0 && lead <= 0xef ? 3
+                          : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                         : 0;
     if (length == 0 || text.size() - i < length) return false;
     uint8_t low = 0x80, high = 0xbf;
     if (lead == 0xe0) low = 0xa0;
@@ -101,10 +107,14 @@ bool valid_utf8(std::string_view text) {
 // The length of the character whose lead byte is `lead` (≥ 0x80); `next` is the byte after it (0 at the end).
 size_t char_bytes(Family family, uint8_t lead, uint8_t next) {
   switch (family) {
-    case Family::sjis: return lead >= 0xa1 && lead <= 0xdf ? 1 : 2;
-    case Family::gb18030: return next >= 0x30 && next <= 0x39 ? 4 : 2;
-    case Family::johab: return lead == 0x8f ? 3 : 2;
-    default: return 2;
+    case Family::sjis:
+      return lead >= 0xa1 && lead <= 0xdf ? 1 : 2;
+    case Family::gb18030:
+      return next >= 0x30 && next <= 0x39 ? 4 : 2;
+    case Family::johab:
+      return lead == 0x8f ? 3 : 2;
+    default:
+      return 2;
   }
 }
 
@@ -222,8 +232,8 @@ void to_utf8(std::string_view text, std::string_view client_encoding, Utf8Text& 
     out.ok = true;
     return;
   }
-  const auto* encoding =
-      std::find_if(std::begin(kEncodings), std::end(kEncodings), [&](const Encoding& e) { return e.name == client_encoding; });
+  const auto* encoding = std::find_if(std::begin(kEncodings), std::end(kEncodings),
+                                      [&](const Encoding& e) { return e.name == client_encoding; });
   if (encoding == std::end(kEncodings)) {
     out.why = "client_encoding that is not known here";
     return;

@@ -22,7 +22,9 @@ Parsed::Parsed(const std::string& text, Conforming conforming) {
   result_ = pg_query_parse_protobuf(text.c_str());
 }
 
-Parsed::~Parsed() { pg_query_free_protobuf_parse_result(result_); }
+Parsed::~Parsed() {
+  pg_query_free_protobuf_parse_result(result_);
+}
 
 tree::Message Parsed::root() const {
   assert(ok());
@@ -30,8 +32,8 @@ tree::Message Parsed::root() const {
 }
 
 bool parse_plpgsql(const std::string& do_statement, Conforming conforming, std::string& json) {
-  // libpg_query 15-4.0.0 loses 32 bytes on every block that its grammar refuses. So that nobody can send it out of memory, the
-  // process stops asking after as many refusals as cost 64 MiB; blocks are unknown from then on.
+  // libpg_query 15-4.0.0 loses 32 bytes on every block that its grammar refuses. So that nobody can send it out of
+  // memory, the process stops asking after as many refusals as cost 64 MiB; blocks are unknown from then on.
   static std::atomic<uint64_t> refused{0};
   if (refused.load(std::memory_order_relaxed) > kRefusedBlocksMax) return false;
   standard_conforming_strings = conforming == Conforming::yes;

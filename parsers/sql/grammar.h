@@ -1,5 +1,5 @@
-// The two entries of libpg_query that are used here, wrapped: memory is freed, settings are those of the session, and the text
-// of an error stays inside (it quotes the statement). Threading: libpg_query keeps its state per thread.
+// The two entries of libpg_query that are used here, wrapped: memory is freed, settings are those of the session, and
+// the text of an error stays inside (it quotes the statement). Threading: libpg_query keeps its state per thread.
 #pragma once
 
 #include <pg_query.h>

@@ -9,13 +9,15 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view kCaseVariable = "\"__Case__Variable_";  // what CASE compares with; its IN (…) is the grammar's own
+constexpr std::string_view kCaseVariable =
+    "\"__Case__Variable_";  // what CASE compares with; its IN (…) is the grammar's own
 
 // The members whose expression is a whole SQL statement, by the node that has them.
 bool is_statement_member(std::string_view node, std::string_view member) {
   return (node == "PLpgSQL_stmt_execsql" && member == "sqlstmt") || (node == "PLpgSQL_stmt_call" && member == "expr") ||
          (node == "PLpgSQL_stmt_perform" && member == "expr") || (node == "PLpgSQL_stmt_fors" && member == "query") ||
-         (node == "PLpgSQL_stmt_return_query" && member == "query") || (node == "PLpgSQL_stmt_open" && member == "query") ||
+         (node == "PLpgSQL_stmt_return_query" && member == "query") ||
+         (node == "PLpgSQL_stmt_open" && member == "query") ||
          (node == "PLpgSQL_var" && member == "cursor_explicit_expr");
 }
 

@@ -1,6 +1,7 @@
-// What a PL/pgSQL block runs: the SQL statements and expressions in it, as texts. The library's grammar finds them; because its
-// description of a block is known to leave parts out, every word that can begin something in SQL must be accounted for by
-// the texts it hands on, or the block counts as not wholly seen. Pure; recurses with the block's nesting.
+// What a PL/pgSQL block runs: the SQL statements and expressions in it, as texts. The library's grammar finds them;
+// because its description of a block is known to leave parts out, every word that can begin something in SQL must be
+// accounted for by the texts it hands on, or the block counts as not wholly seen. Pure; recurses with the block's
+// nesting.
 #pragma once
 
 #include <string>
@@ -19,8 +20,8 @@ struct BlockText {
 
 struct Block {
   std::vector<BlockText> texts;
-  bool whole = false;      // the texts are all there is
-  bool commits = false;    // COMMIT or ROLLBACK, which PL/pgSQL runs itself
+  bool whole = false;    // the texts are all there is
+  bool commits = false;  // COMMIT or ROLLBACK, which PL/pgSQL runs itself
   bool rolls_back = false;
 };
 

@@ -7,15 +7,31 @@
 namespace sluice::sql {
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f'; }  // \v only from 16 on
-bool is_newline(char c) { return c == '\n' || c == '\r'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
-bool starts_identifier(char c) { return (lower(c) >= 'a' && lower(c) <= 'z') || c == '_' || static_cast<uint8_t>(c) >= 0x80; }
-bool in_tag(char c) { return starts_identifier(c) || is_digit(c); }          // dolq_cont
-bool in_identifier(char c) { return in_tag(c) || c == '$'; }                 // ident_cont
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
+}  // \v only from 16 on
+bool is_newline(char c) {
+  return c == '\n' || c == '\r';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+bool starts_identifier(char c) {
+  return (lower(c) >= 'a' && lower(c) <= 'z') || c == '_' || static_cast<uint8_t>(c) >= 0x80;
+}
+bool in_tag(char c) {
+  return starts_identifier(c) || is_digit(c);
+}  // dolq_cont
+bool in_identifier(char c) {
+  return in_tag(c) || c == '$';
+}  // ident_cont
 
-bool is_operator(char c) { return std::string_view("~!@#^&|`?+-*/%<>=").find(c) != std::string_view::npos; }
+bool is_operator(char c) {
+  return std::string_view("~!@#^&|`?+-*/%<>=").find(c) != std::string_view::npos;
+}
 
 constexpr size_t kOperatorBytesMax = 63;  // NAMEDATALEN - 1
 
@@ -24,7 +40,8 @@ enum class Literal : uint8_t { plain, escapes, bits };
 
 class Scanner {
  public:
-  Scanner(std::string_view text, Conforming conforming, const PrescanLimits& limits, WordCounts* counts, std::string* bare)
+  Scanner(std::string_view text, Conforming conforming, const PrescanLimits& limits, WordCounts* counts,
+          std::string* bare)
       : text_(text), conforming_(conforming), limits_(limits), counts_(counts), bare_(bare) {}
 
   Prescan run() {
@@ -99,9 +116,12 @@ class Scanner {
   void token() {
     const char c = text_[at_];
     switch (c) {
-      case '\'': return quoted(conforming_ == Conforming::yes ? Literal::plain : Literal::escapes);
-      case '"': return quoted_identifier();
-      case '$': return dollar();
+      case '\'':
+        return quoted(conforming_ == Conforming::yes ? Literal::plain : Literal::escapes);
+      case '"':
+        return quoted_identifier();
+      case '$':
+        return dollar();
       case '(':
       case '[':
         if (counts_ != nullptr && c == '(') ++counts_->parentheses;
@@ -117,7 +137,8 @@ class Scanner {
         ++at_;
         cases_ = 0;
         return;
-      default: break;
+      default:
+        break;
     }
     if (starts_identifier(c)) return word();
     if (is_digit(c)) return number();
@@ -233,8 +254,8 @@ class Scanner {
     }
   }
 
-  // Where the next segment's quote is: after whitespace with a newline in it ("--" comments count as whitespace there, block
-  // comments do not). npos: the literal is over.
+  // Where the next segment's quote is: after whitespace with a newline in it ("--" comments count as whitespace there,
+  // block comments do not). npos: the literal is over.
   size_t continuation() const {
     size_t i = at_;
     bool newline = false;

@@ -1,4 +1,5 @@
-// Which statement node is which kind. What is not listed is no statement; a test holds the list against the library's .proto.
+// Which statement node is which kind. What is not listed is no statement; a test holds the list against the library's
+// .proto.
 #include "parsers/sql/walker.h"
 
 namespace sluice::sql {
@@ -6,13 +7,20 @@ namespace sluice::sql {
 Kind kind_of(tree::Type type) {
   using tree::Type;
   switch (type) {
-    case Type::SelectStmt: return Kind::select;
-    case Type::InsertStmt: return Kind::insert;
-    case Type::UpdateStmt: return Kind::update;
-    case Type::DeleteStmt: return Kind::delete_;
-    case Type::MergeStmt: return Kind::merge;
-    case Type::TruncateStmt: return Kind::truncate;
-    case Type::CopyStmt: return Kind::copy;
+    case Type::SelectStmt:
+      return Kind::select;
+    case Type::InsertStmt:
+      return Kind::insert;
+    case Type::UpdateStmt:
+      return Kind::update;
+    case Type::DeleteStmt:
+      return Kind::delete_;
+    case Type::MergeStmt:
+      return Kind::merge;
+    case Type::TruncateStmt:
+      return Kind::truncate;
+    case Type::CopyStmt:
+      return Kind::copy;
 
     case Type::CompositeTypeStmt:
     case Type::CreateAmStmt:
@@ -48,7 +56,8 @@ Kind kind_of(tree::Type type) {
     case Type::ImportForeignSchemaStmt:
     case Type::IndexStmt:
     case Type::RuleStmt:
-    case Type::ViewStmt: return Kind::create;
+    case Type::ViewStmt:
+      return Kind::create;
 
     case Type::AlterCollationStmt:
     case Type::AlterDatabaseRefreshCollStmt:
@@ -85,7 +94,8 @@ Kind kind_of(tree::Type type) {
     case Type::AlterUserMappingStmt:
     case Type::ReassignOwnedStmt:
     case Type::RenameStmt:
-    case Type::ReplicaIdentityStmt: return Kind::alter;
+    case Type::ReplicaIdentityStmt:
+      return Kind::alter;
 
     case Type::DropOwnedStmt:
     case Type::DropRoleStmt:
@@ -93,24 +103,38 @@ Kind kind_of(tree::Type type) {
     case Type::DropSubscriptionStmt:
     case Type::DropTableSpaceStmt:
     case Type::DropUserMappingStmt:
-    case Type::DropdbStmt: return Kind::drop;
+    case Type::DropdbStmt:
+      return Kind::drop;
 
-    case Type::CallStmt: return Kind::call;
-    case Type::DoStmt: return Kind::do_;
-    case Type::ExplainStmt: return Kind::explain;
-    case Type::PrepareStmt: return Kind::prepare;
-    case Type::ExecuteStmt: return Kind::execute;
-    case Type::DeclareCursorStmt: return Kind::declare;
-    case Type::FetchStmt: return Kind::fetch;
+    case Type::CallStmt:
+      return Kind::call;
+    case Type::DoStmt:
+      return Kind::do_;
+    case Type::ExplainStmt:
+      return Kind::explain;
+    case Type::PrepareStmt:
+      return Kind::prepare;
+    case Type::ExecuteStmt:
+      return Kind::execute;
+    case Type::DeclareCursorStmt:
+      return Kind::declare;
+    case Type::FetchStmt:
+      return Kind::fetch;
     case Type::ConstraintsSetStmt:
-    case Type::VariableSetStmt: return Kind::set;
-    case Type::VariableShowStmt: return Kind::show;
-    case Type::LockStmt: return Kind::lock;
+    case Type::VariableSetStmt:
+      return Kind::set;
+    case Type::VariableShowStmt:
+      return Kind::show;
+    case Type::LockStmt:
+      return Kind::lock;
     case Type::CommentStmt:
-    case Type::SecLabelStmt: return Kind::comment;
+    case Type::SecLabelStmt:
+      return Kind::comment;
     case Type::ListenStmt:
-    case Type::UnlistenStmt: return Kind::listen;
-    case Type::NotifyStmt: return Kind::notify;
+    case Type::UnlistenStmt:
+      return Kind::listen;
+    case Type::NotifyStmt:
+      return Kind::notify;
 
     case Type::CheckPointStmt:
     case Type::ClosePortalStmt:
@@ -119,15 +143,17 @@ Kind kind_of(tree::Type type) {
     case Type::DiscardStmt:
     case Type::LoadStmt:
     case Type::RefreshMatViewStmt:
-    case Type::ReindexStmt: return Kind::other;
+    case Type::ReindexStmt:
+      return Kind::other;
 
-    // Their kind depends on what they say; statement_rules.cc adds it. PLAssignStmt, ReturnStmt, RawStmt and SetOperationStmt
-    // are parts of statements.
+    // Their kind depends on what they say; statement_rules.cc adds it. PLAssignStmt, ReturnStmt, RawStmt and
+    // SetOperationStmt are parts of statements.
     case Type::GrantStmt:
     case Type::GrantRoleStmt:
     case Type::TransactionStmt:
     case Type::VacuumStmt:
-    default: return Kind::unknown;
+    default:
+      return Kind::unknown;
   }
 }
 

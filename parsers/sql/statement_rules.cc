@@ -21,8 +21,10 @@ bool is_relation(uint64_t object) {
     case pg::OBJECT_MATVIEW:
     case pg::OBJECT_SEQUENCE:
     case pg::OBJECT_INDEX:
-    case pg::OBJECT_FOREIGN_TABLE: return true;
-    default: return false;
+    case pg::OBJECT_FOREIGN_TABLE:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -33,8 +35,10 @@ bool belongs_to_relation(uint64_t object) {
     case pg::OBJECT_TABCONSTRAINT:
     case pg::OBJECT_TRIGGER:
     case pg::OBJECT_POLICY:
-    case pg::OBJECT_RULE: return true;
-    default: return false;
+    case pg::OBJECT_RULE:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -45,8 +49,10 @@ bool holds_relations(uint64_t object) {
     case pg::OBJECT_DATABASE:
     case pg::OBJECT_EXTENSION:
     case pg::OBJECT_FOREIGN_SERVER:
-    case pg::OBJECT_FDW: return true;
-    default: return false;
+    case pg::OBJECT_FDW:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -71,42 +77,84 @@ std::string_view argument_text(const Message& element) {
 
 bool Walker::special(const Message& node) {
   switch (node.type()) {
-    case Type::SelectStmt: select(node); return true;
-    case Type::InsertStmt: insert(node); return true;
+    case Type::SelectStmt:
+      select(node);
+      return true;
+    case Type::InsertStmt:
+      insert(node);
+      return true;
     case Type::UpdateStmt:
-    case Type::DeleteStmt: update_or_delete(node); return true;
-    case Type::MergeStmt: merge(node); return true;
-    case Type::CopyStmt: copy(node); return true;
+    case Type::DeleteStmt:
+      update_or_delete(node);
+      return true;
+    case Type::MergeStmt:
+      merge(node);
+      return true;
+    case Type::CopyStmt:
+      copy(node);
+      return true;
     case Type::GrantStmt:
-    case Type::GrantRoleStmt: grant(node); return true;
-    case Type::TransactionStmt: transaction(node); return true;
-    case Type::VacuumStmt: vacuum(node); return true;
-    default: return false;
+    case Type::GrantRoleStmt:
+      grant(node);
+      return true;
+    case Type::TransactionStmt:
+      transaction(node);
+      return true;
+    case Type::VacuumStmt:
+      vacuum(node);
+      return true;
+    default:
+      return false;
   }
 }
 
 bool Walker::special_utility(const Message& node) {
   switch (node.type()) {
-    case Type::DropStmt: drop(node); return true;
-    case Type::TruncateStmt: truncate(node); return true;
-    case Type::RenameStmt: rename(node); return true;
-    case Type::AlterObjectSchemaStmt: set_schema(node); return true;
+    case Type::DropStmt:
+      drop(node);
+      return true;
+    case Type::TruncateStmt:
+      truncate(node);
+      return true;
+    case Type::RenameStmt:
+      rename(node);
+      return true;
+    case Type::AlterObjectSchemaStmt:
+      set_schema(node);
+      return true;
     case Type::CommentStmt:
-    case Type::SecLabelStmt: commented(node); return true;
-    case Type::LockStmt: relations_in(node, in::lock_stmt::relations, kWrites); return true;
+    case Type::SecLabelStmt:
+      commented(node);
+      return true;
+    case Type::LockStmt:
+      relations_in(node, in::lock_stmt::relations, kWrites);
+      return true;
     case Type::VariableSetStmt:
-    case Type::DiscardStmt: set_variable(node); return true;
+    case Type::DiscardStmt:
+      set_variable(node);
+      return true;
     case Type::AlterRoleSetStmt:
     case Type::AlterDatabaseSetStmt:
-    case Type::AlterSystemStmt: return true;  // settings of later sessions; the SET inside is not this session's
-    case Type::CreateFunctionStmt: create_function(node); return true;
-    case Type::DoStmt: do_block(node); return true;
+    case Type::AlterSystemStmt:
+      return true;  // settings of later sessions; the SET inside is not this session's
+    case Type::CreateFunctionStmt:
+      create_function(node);
+      return true;
+    case Type::DoStmt:
+      do_block(node);
+      return true;
     case Type::PrepareStmt:
     case Type::ExecuteStmt:
-    case Type::DeallocateStmt: prepared(node); return true;
+    case Type::DeallocateStmt:
+      prepared(node);
+      return true;
     case Type::DeclareCursorStmt:
-    case Type::FetchStmt: cursor(node); return true;
-    case Type::CallStmt: out_.may_change_settings = true; return false;
+    case Type::FetchStmt:
+      cursor(node);
+      return true;
+    case Type::CallStmt:
+      out_.may_change_settings = true;
+      return false;
     case Type::LoadStmt:
       out_.may_change_settings = true;
       leave_open(Open::all, "LOAD runs a library's code");
@@ -116,14 +164,18 @@ bool Walker::special_utility(const Message& node) {
       out_.may_change_settings = true;
       leave_open(Open::all, "an extension's script runs");
       return false;
-    case Type::RefreshMatViewStmt: leave_open(Open::relations, "refreshes a view whose query is not in the text"); return false;
+    case Type::RefreshMatViewStmt:
+      leave_open(Open::relations, "refreshes a view whose query is not in the text");
+      return false;
     case Type::DropOwnedStmt:
     case Type::ReassignOwnedStmt:
     case Type::DropdbStmt:
     case Type::AlterTableMoveAllStmt:
     case Type::ImportForeignSchemaStmt:
     case Type::CreateSubscriptionStmt:
-    case Type::AlterSubscriptionStmt: leave_open(Open::relations, "reaches relations that the text does not name"); return false;
+    case Type::AlterSubscriptionStmt:
+      leave_open(Open::relations, "reaches relations that the text does not name");
+      return false;
     case Type::CreatePublicationStmt:
       if (node.number(in::create_publication_stmt::for_all_tables) != 0) {
         leave_open(Open::relations, "publishes relations that the text does not name");
@@ -133,9 +185,11 @@ bool Walker::special_utility(const Message& node) {
       if (!node.child(in::cluster_stmt::relation).present()) leave_open(Open::relations, "clusters every relation");
       return false;
     case Type::ReindexStmt:
-      if (!node.child(in::reindex_stmt::relation).present()) leave_open(Open::relations, "reindexes more than one relation");
+      if (!node.child(in::reindex_stmt::relation).present())
+        leave_open(Open::relations, "reindexes more than one relation");
       return false;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -154,7 +208,8 @@ void Walker::select(const Message& node) {
 
 void Walker::insert(const Message& node) {
   const size_t mark = enter_with(node.child(in::insert_stmt::with_clause));
-  const bool reads = node.count(in::insert_stmt::returning_list) > 0 || node.child(in::insert_stmt::on_conflict_clause).present();
+  const bool reads =
+      node.count(in::insert_stmt::returning_list) > 0 || node.child(in::insert_stmt::on_conflict_clause).present();
   range_var(node.child(in::insert_stmt::relation), {reads, true}, Cte::no);
   const Message source = node.child(in::insert_stmt::select_stmt);
   uncounted_select_ = source.count(in::select_stmt::values_lists) > 0;  // VALUES is no query of its own here
@@ -184,10 +239,17 @@ void Walker::merge(const Message& node) {
   while (cursor.next(field)) {
     if (field.number != in::merge_stmt::merge_when_clauses) continue;
     switch (field.message().unwrapped().number(in::merge_when_clause::command_type)) {
-      case pg::CMD_INSERT: add_kind(Kind::insert); break;
-      case pg::CMD_UPDATE: add_kind(Kind::update); break;
-      case pg::CMD_DELETE: add_kind(Kind::delete_); break;
-      default: break;  // DO NOTHING
+      case pg::CMD_INSERT:
+        add_kind(Kind::insert);
+        break;
+      case pg::CMD_UPDATE:
+        add_kind(Kind::update);
+        break;
+      case pg::CMD_DELETE:
+        add_kind(Kind::delete_);
+        break;
+      default:
+        break;  // DO NOTHING
     }
   }
   children(node, {in::merge_stmt::with_clause, in::merge_stmt::relation});
@@ -261,7 +323,8 @@ void Walker::drop(const Message& node) {
   }
   damaged_ = damaged_ || cursor.damaged();
   if (holds_relations(type)) leave_open(Open::relations, "drops what holds relations");
-  if (node.number(in::drop_stmt::behavior) == pg::DROP_CASCADE) leave_open(Open::relations, "CASCADE drops what depends on it");
+  if (node.number(in::drop_stmt::behavior) == pg::DROP_CASCADE)
+    leave_open(Open::relations, "CASCADE drops what depends on it");
 }
 
 void Walker::truncate(const Message& node) {
@@ -296,7 +359,8 @@ void Walker::set_schema(const Message& node) {
 
 void Walker::commented(const Message& node) {
   const bool label = node.type() == Type::SecLabelStmt;
-  const uint64_t type = node.number(label ? uint32_t{in::sec_label_stmt::objtype} : uint32_t{in::comment_stmt::objtype});
+  const uint64_t type =
+      node.number(label ? uint32_t{in::sec_label_stmt::objtype} : uint32_t{in::comment_stmt::objtype});
   const Message object = node.child(label ? uint32_t{in::sec_label_stmt::object} : uint32_t{in::comment_stmt::object});
   if (is_relation(type)) named_relation(object, 0, kWrites);
   if (belongs_to_relation(type)) named_relation(object, 1, kWrites);
@@ -304,7 +368,8 @@ void Walker::commented(const Message& node) {
 
 void Walker::grant(const Message& node) {
   const bool role = node.type() == Type::GrantRoleStmt;
-  const bool gives = node.number(role ? uint32_t{in::grant_role_stmt::is_grant} : uint32_t{in::grant_stmt::is_grant}) != 0;
+  const bool gives =
+      node.number(role ? uint32_t{in::grant_role_stmt::is_grant} : uint32_t{in::grant_stmt::is_grant}) != 0;
   add_kind(gives ? Kind::grant : Kind::revoke);
   if (role) return;
   if (node.number(in::grant_stmt::targtype) != pg::ACL_TARGET_OBJECT) {
@@ -321,7 +386,8 @@ void Walker::vacuum(const Message& node) {
   Field field;
   while (cursor.next(field)) {
     const Message part = field.message().unwrapped();
-    if (field.number == in::vacuum_stmt::options && part.text(in::def_elem::defname) == "analyze") add_kind(Kind::analyze);
+    if (field.number == in::vacuum_stmt::options && part.text(in::def_elem::defname) == "analyze")
+      add_kind(Kind::analyze);
     if (field.number != in::vacuum_stmt::rels) continue;
     any = true;
     range_var(part.child(in::vacuum_relation::relation), kWrites, Cte::no);
@@ -335,14 +401,22 @@ void Walker::vacuum(const Message& node) {
 void Walker::transaction(const Message& node) {
   switch (node.number(in::transaction_stmt::kind)) {
     case pg::TRANS_STMT_BEGIN:
-    case pg::TRANS_STMT_START: return add_kind(Kind::begin);
+    case pg::TRANS_STMT_START:
+      return add_kind(Kind::begin);
     case pg::TRANS_STMT_SAVEPOINT:
-    case pg::TRANS_STMT_RELEASE: return add_kind(Kind::savepoint);
+    case pg::TRANS_STMT_RELEASE:
+      return add_kind(Kind::savepoint);
     // The end of a transaction takes back what SET LOCAL, or a SET that is rolled back, changed.
-    case pg::TRANS_STMT_COMMIT: out_.may_change_settings = true; return add_kind(Kind::commit);
+    case pg::TRANS_STMT_COMMIT:
+      out_.may_change_settings = true;
+      return add_kind(Kind::commit);
     case pg::TRANS_STMT_ROLLBACK:
-    case pg::TRANS_STMT_ROLLBACK_TO: out_.may_change_settings = true; return add_kind(Kind::rollback);
-    default: out_.may_change_settings = true; return add_kind(Kind::other);  // two-phase commit, also of other sessions' work
+    case pg::TRANS_STMT_ROLLBACK_TO:
+      out_.may_change_settings = true;
+      return add_kind(Kind::rollback);
+    default:
+      out_.may_change_settings = true;
+      return add_kind(Kind::other);  // two-phase commit, also of other sessions' work
   }
 }
 
@@ -356,7 +430,9 @@ void Walker::set_variable(const Message& node) {
 
 void Walker::prepared(const Message& node) {
   switch (node.type()) {
-    case Type::PrepareStmt: out_.prepares.emplace_back(node.text(in::prepare_stmt::name)); break;
+    case Type::PrepareStmt:
+      out_.prepares.emplace_back(node.text(in::prepare_stmt::name));
+      break;
     case Type::DeallocateStmt: {
       const std::string_view name = node.text(in::deallocate_stmt::name);
       out_.deallocates.emplace_back(name.empty() ? std::string_view("*") : name);
@@ -406,8 +482,8 @@ void Walker::do_block(const Message& node) {
 }
 
 void Walker::create_function(const Message& node) {
-  // Creating is not running, and a call of the function will be unknown; what the standard form (BEGIN ATOMIC, RETURN) shows
-  // as part of this statement counts all the same.
+  // Creating is not running, and a call of the function will be unknown; what the standard form (BEGIN ATOMIC, RETURN)
+  // shows as part of this statement counts all the same.
   children(node, {in::create_function_stmt::funcname});
 }
 

@@ -45,14 +45,16 @@ bool FieldCursor::next(Field& field) {
     }
     case kWireFixed64:
     case kWireFixed32: {
-      const size_t length = (tag & 7) == kWireFixed64 ? 8 : 4;  // costs of plans: not in a raw tree, and never read here
+      const size_t length =
+          (tag & 7) == kWireFixed64 ? 8 : 4;  // costs of plans: not in a raw tree, and never read here
       if (shape != kShapeNumber || rest_.size() < length) return fail();
       rest_.remove_prefix(length);
       field.shape = Shape::number;
       field.value = 0;
       return true;
     }
-    default: return fail();
+    default:
+      return fail();
   }
 }
 

@@ -1,7 +1,7 @@
 // Reads a parse tree in the serialized form that libpg_query gives (Protocol Buffers wire format) without unpacking it:
-// a Message is a span of bytes and its type, and every field of every message can be visited by a table made from the .proto.
-// So a walk cannot forget a node type. Views borrow from the bytes. Pure; no allocation. Damaged bytes end the iteration and
-// are reported, never guessed at. Source: protobuf.dev/programming-guides/encoding.
+// a Message is a span of bytes and its type, and every field of every message can be visited by a table made from the
+// .proto. So a walk cannot forget a node type. Views borrow from the bytes. Pure; no allocation. Damaged bytes end the
+// iteration and are reported, never guessed at. Source: protobuf.dev/programming-guides/encoding.
 #pragma once
 
 #include <pg_query.h>
@@ -24,9 +24,9 @@ class Message;
 struct Field {
   uint32_t number = 0;
   Shape shape = Shape::number;
-  Type type = Type::none;      // of a message
-  uint64_t value = 0;          // of a number
-  std::string_view bytes;      // of a text or message
+  Type type = Type::none;  // of a message
+  uint64_t value = 0;      // of a number
+  std::string_view bytes;  // of a text or message
 
   [[nodiscard]] Message message() const;
 };
@@ -76,6 +76,8 @@ class FieldCursor {
   bool damaged_ = false;
 };
 
-inline Message Field::message() const { return shape == Shape::message ? Message(type, bytes) : Message(); }
+inline Message Field::message() const {
+  return shape == Shape::message ? Message(type, bytes) : Message();
+}
 
 }  // namespace sluice::sql::tree

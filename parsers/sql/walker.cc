@@ -13,10 +13,13 @@ using tree::FieldCursor;
 using tree::Message;
 using tree::Type;
 
-bool letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
-// May the server see another name than this one? Outside UTF-8 its conversion tables may differ from ours; and a server whose
-// own encoding is a single-byte one folds the case of letters outside ASCII (Latin, Greek, Cyrillic, Armenian: below U+0590).
+// May the server see another name than this one? Outside UTF-8 its conversion tables may differ from ours; and a server
+// whose own encoding is a single-byte one folds the case of letters outside ASCII (Latin, Greek, Cyrillic, Armenian:
+// below U+0590).
 bool name_uncertain(std::string_view name, bool exact) {
   for (const char c : name) {
     const auto byte = static_cast<uint8_t>(c);
@@ -64,24 +67,38 @@ void Walker::visit(const Message& node) {
   if (special(node)) return;
   if (kind != Kind::unknown) return special_utility(node) ? void() : utility(node);
   switch (node.type()) {
-    case Type::RangeVar: return range_var(node, kReads, Cte::may_be);
-    case Type::FuncCall: return function_call(node);
-    case Type::A_Expr: operator_named(node, in::a_expr::name); break;
-    case Type::SubLink: operator_named(node, in::sub_link::oper_name); break;
-    case Type::SortBy: operator_named(node, in::sort_by::use_op); break;
-    case Type::RangeTableSample: function_named(node, in::range_table_sample::method); break;
-    case Type::LockingClause: return;  // its names are aliases of what FROM already showed
+    case Type::RangeVar:
+      return range_var(node, kReads, Cte::may_be);
+    case Type::FuncCall:
+      return function_call(node);
+    case Type::A_Expr:
+      operator_named(node, in::a_expr::name);
+      break;
+    case Type::SubLink:
+      operator_named(node, in::sub_link::oper_name);
+      break;
+    case Type::SortBy:
+      operator_named(node, in::sort_by::use_op);
+      break;
+    case Type::RangeTableSample:
+      function_named(node, in::range_table_sample::method);
+      break;
+    case Type::LockingClause:
+      return;  // its names are aliases of what FROM already showed
     case Type::PartitionCmd:
-    case Type::IntoClause: return utility(node);
+    case Type::IntoClause:
+      return utility(node);
     case Type::DefElem:
-      if (node.text(in::def_elem::defname) == "set") return;  // a function's own SET clause: in force while it runs, not here
+      if (node.text(in::def_elem::defname) == "set")
+        return;  // a function's own SET clause: in force while it runs, not here
       break;
     case Type::PublicationObjSpec:
       if (!node.child(in::publication_obj_spec::pubtable).present()) {
         leave_open(Open::relations, "publishes the relations of a schema");
       }
       break;
-    default: break;
+    default:
+      break;
   }
   children(node);
 }
@@ -155,9 +172,13 @@ void Walker::function_named(const Message& node, uint32_t field_number) {
   full.append(name);
   add_function(full);
   switch (reach_of(schema, name)) {
-    case Reach::none: return;
-    case Reach::settings: out_.may_change_settings = true; return;
-    case Reach::relations: return leave_open(Open::relations, "calls " + full + ", which reaches what its arguments name");
+    case Reach::none:
+      return;
+    case Reach::settings:
+      out_.may_change_settings = true;
+      return;
+    case Reach::relations:
+      return leave_open(Open::relations, "calls " + full + ", which reaches what its arguments name");
     case Reach::runs_sql:
       out_.may_change_settings = true;
       return leave_open(Open::all, "calls " + full + ", which runs SQL that it is given");

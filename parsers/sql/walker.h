@@ -1,7 +1,8 @@
-// Walks one parse tree and fills in an Analysis: kinds of every statement in it, relations with how they are used, functions,
-// and what it cannot know. Every node is visited; node types that need no special treatment are walked through, so that a
-// RangeVar or a FuncCall in a place nobody thought of is still seen. The rules for single statements are in statement_rules.cc.
-// Lifetime: one per analysed text; borrows the trees it walks until the call returns. Single thread; recurses with the tree.
+// Walks one parse tree and fills in an Analysis: kinds of every statement in it, relations with how they are used,
+// functions, and what it cannot know. Every node is visited; node types that need no special treatment are walked
+// through, so that a RangeVar or a FuncCall in a place nobody thought of is still seen. The rules for single statements
+// are in statement_rules.cc. Lifetime: one per analysed text; borrows the trees it walks until the call returns. Single
+// thread; recurses with the tree.
 #pragma once
 
 #include <cstddef>

@@ -1,9 +1,9 @@
-// PostgreSQL values that hold other values, in binary and without a type that names them: records and composites (record_send:
-// int32 columns, then per column type OID, int32 length or -1, bytes), ranges (range_send: one byte of flags, then per
-// bound int32 length and bytes), multiranges (int32 count, then per range int32 length and bytes), and arrays of such.
-// The type of such a column says nothing about its inside (composites have OIDs of their own), so the bytes are read as one of
-// these forms where they are exactly that, from the first byte to the last. Whole values only; parts of larger ones are looked at as
-// bytes.
+// PostgreSQL values that hold other values, in binary and without a type that names them: records and composites
+// (record_send: int32 columns, then per column type OID, int32 length or -1, bytes), ranges (range_send: one byte of
+// flags, then per bound int32 length and bytes), multiranges (int32 count, then per range int32 length and bytes), and
+// arrays of such. The type of such a column says nothing about its inside (composites have OIDs of their own), so the
+// bytes are read as one of these forms where they are exactly that, from the first byte to the last. Whole values only;
+// parts of larger ones are looked at as bytes.
 #include "policies/cards/binary_types.h"
 #include "policies/cards/value_part.h"
 

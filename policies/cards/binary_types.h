@@ -1,4 +1,5 @@
-// What the binary forms of PostgreSQL's container types share: reading lengths, and what a type OID means for its bytes.
+// What the binary forms of PostgreSQL's container types share: reading lengths, and what a type OID means for its
+// bytes.
 #pragma once
 
 #include <cstddef>

@@ -11,16 +11,16 @@ namespace sluice::policies {
 
 // How the bytes of a value are to be read. PostgreSQL forms are named as such, because their binary layout is its own.
 enum class ValueType : uint8_t {
-  text,      // characters: text, varchar, bpchar, name, xml, json in text, error fields, SQL text
-  integer,   // text: decimal digits; binary: 2, 4 or 8 bytes, two's complement, big-endian
-  numeric,   // text: decimal; binary: PostgreSQL numeric (base-10000 groups)
-  floating,  // text; binary: IEEE 754, 4 or 8 bytes, big-endian
-  bytea,     // text: `\x` hex or escape form; binary: the bytes
-  json,      // text and binary alike
-  jsonb,     // text; binary: one version byte, then text
-  array,     // text: `{…}`; binary: PostgreSQL array with element type OID
+  text,        // characters: text, varchar, bpchar, name, xml, json in text, error fields, SQL text
+  integer,     // text: decimal digits; binary: 2, 4 or 8 bytes, two's complement, big-endian
+  numeric,     // text: decimal; binary: PostgreSQL numeric (base-10000 groups)
+  floating,    // text; binary: IEEE 754, 4 or 8 bytes, big-endian
+  bytea,       // text: `\x` hex or escape form; binary: the bytes
+  json,        // text and binary alike
+  jsonb,       // text; binary: one version byte, then text
+  array,       // text: `{…}`; binary: PostgreSQL array with element type OID
   text_array,  // an array whose elements are characters: a mask in its text form may hold stars
-  copy_row,    // a row of COPY in text format: a tab is the border between two fields, never a separator within a number
+  copy_row,  // a row of COPY in text format: a tab is the border between two fields, never a separator within a number
   opaque,    // anything else: looked at as bytes
 };
 enum class ValueFormat : uint8_t { text, binary };

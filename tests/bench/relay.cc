@@ -1,7 +1,7 @@
-// A bare TCP relay: the floor that any proxy in user space pays, and what scripts/bench compares with. It reads what is there
-// and writes it to the other side; it looks at nothing. Threads, epoll and buffer sizes are those of the daemon's pump, so that
-// the difference between the two is what inspection costs.
-// Usage: sluice_relay LISTEN_PORT SERVER_PORT (both on 127.0.0.1)
+// A bare TCP relay: the floor that any proxy in user space pays, and what scripts/bench compares with. It reads what is
+// there and writes it to the other side; it looks at nothing. Threads, epoll and buffer sizes are those of the daemon's
+// pump, so that the difference between the two is what inspection costs. Usage: sluice_relay LISTEN_PORT SERVER_PORT
+// (both on 127.0.0.1)
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -36,9 +36,9 @@ struct End {
   int fd = -1;
   bool readable = false;
   bool writable = true;
-  bool ended = false;       // read end of file
-  bool passed_end = false;  // told the peer
-  std::string pending = {}; // for this end's socket, which did not take it
+  bool ended = false;        // read end of file
+  bool passed_end = false;   // told the peer
+  std::string pending = {};  // for this end's socket, which did not take it
 };
 
 struct Pair {
@@ -105,7 +105,8 @@ class Relay {
     address.sin_family = AF_INET;
     address.sin_port = htons(server_port_);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (server_fd < 0 || (connect(server_fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno != EINPROGRESS)) {
+    if (server_fd < 0 ||
+        (connect(server_fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno != EINPROGRESS)) {
       close(client_fd);
       if (server_fd >= 0) close(server_fd);
       return;

@@ -1,6 +1,6 @@
-// The analysis on any bytes, under every client_encoding and both readings of a backslash. Besides not crashing, it holds
-// the scan that bounds a text against the grammar's own scanner: it may count a token too many, never one too few, and taking the
-// comments out must not change what the grammar reads.
+// The analysis on any bytes, under every client_encoding and both readings of a backslash. Besides not crashing, it
+// holds the scan that bounds a text against the grammar's own scanner: it may count a token too many, never one too
+// few, and taking the comments out must not change what the grammar reads.
 #include <pg_query.h>
 
 #include <cstdint>
@@ -16,10 +16,12 @@
 
 namespace {
 
-constexpr std::string_view kEncodings[] = {"UTF8", "UTF8", "UTF8", "SQL_ASCII", "LATIN1", "SJIS", "BIG5", "GBK",
-                                           "GB18030", "UHC", "JOHAB", "SHIFT_JIS_2004", "EUC_JP", "WIN1252", "MULE_INTERNAL"};
+constexpr std::string_view kEncodings[] = {"UTF8",  "UTF8",           "UTF8",   "SQL_ASCII", "LATIN1",
+                                           "SJIS",  "BIG5",           "GBK",    "GB18030",   "UHC",
+                                           "JOHAB", "SHIFT_JIS_2004", "EUC_JP", "WIN1252",   "MULE_INTERNAL"};
 // An ordinary stack is enough for this; what needs more is tested with one.
-constexpr sluice::sql::AnalysisLimits kLimits{.text_bytes_max = 64u << 10, .tokens_max = 1'500, .nesting_max = 100, .statements_max = 100};
+constexpr sluice::sql::AnalysisLimits kLimits{
+    .text_bytes_max = 64u << 10, .tokens_max = 1'500, .nesting_max = 100, .statements_max = 100};
 
 constexpr size_t kTokensCompared = 64;  // one by one; each costs a scan of what lies before it
 
@@ -39,7 +41,8 @@ uint64_t varint(std::string_view& bytes) {
 }
 
 // `scan_result` is a ScanResult: version = 1, repeated tokens = 2, each with start = 1 and end = 2.
-void check_tokens(const std::string& bare, std::string_view scan_result, size_t counted, sluice::sql::Conforming conforming) {
+void check_tokens(const std::string& bare, std::string_view scan_result, size_t counted,
+                  sluice::sql::Conforming conforming) {
   using namespace sluice::sql;
   size_t tokens = 0;
   while (!scan_result.empty()) {
@@ -86,7 +89,9 @@ void check_scan(const std::string& text, sluice::sql::Conforming conforming) {
 
 // libpg_query loses a byte on every PL/pgSQL block that it refuses; parsers/sql/grammar.cc bounds that.
 extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() { return "leak:pg_query_raw_parse\n"; }
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:pg_query_raw_parse\n";
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace sluice::sql;

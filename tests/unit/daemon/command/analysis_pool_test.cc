@@ -27,8 +27,12 @@ std::vector<AnalysisAnswer> answers(AnalysisMailbox& mailbox, size_t count) {
   return all;
 }
 
-std::shared_ptr<AnalysisMailbox> mailbox() { return AnalysisMailbox::create().value(); }
-std::unique_ptr<AnalysisPool> pool(const PoolLimits& limits) { return AnalysisPool::start(limits).value(); }
+std::shared_ptr<AnalysisMailbox> mailbox() {
+  return AnalysisMailbox::create().value();
+}
+std::unique_ptr<AnalysisPool> pool(const PoolLimits& limits) {
+  return AnalysisPool::start(limits).value();
+}
 
 std::string chain(size_t terms) {
   std::string text = "SELECT 1";
@@ -110,7 +114,8 @@ TEST(AnalysisPool, AJobThatWaitedTooLongIsNotAnalysed) {
   const auto got = answers(*box, 20);
   ASSERT_EQ(got.size(), 20u);
   EXPECT_TRUE(std::any_of(got.begin(), got.end(), [](const AnalysisAnswer& a) {
-    return a.analysis.kinds == std::vector{sql::Kind::unknown} && a.analysis.why_unknown.find("in time") != std::string::npos;
+    return a.analysis.kinds == std::vector{sql::Kind::unknown} &&
+           a.analysis.why_unknown.find("in time") != std::string::npos;
   }));
   EXPECT_GT(threads->counters().expired, 0u);
 }
@@ -148,20 +153,30 @@ TEST(AnalysisPool, ManyWorkersAtOnce) {
   for (int w = 0; w < 4; ++w) {
     workers.emplace_back([&threads, w] {
       const auto box = mailbox();
-      const std::string texts[] = {"SELECT * FROM t" + std::to_string(w), "DO $$ BEGIN DELETE FROM t; END $$", "not sql",
-                                   "SELECT E'\\n' FROM t", chain(200)};
+      const std::string texts[] = {"SELECT * FROM t" + std::to_string(w), "DO $$ BEGIN DELETE FROM t; END $$",
+                                   "not sql", "SELECT E'\\n' FROM t", chain(200)};
       for (uint64_t i = 0; i < 200; ++i) {
-        ASSERT_FALSE(threads->submit(box, {.ticket = i, .text = texts[i % 5], .standard_conforming_strings = i % 2 == 0}).has_value());
+        ASSERT_FALSE(
+            threads->submit(box, {.ticket = i, .text = texts[i % 5], .standard_conforming_strings = i % 2 == 0})
+                .has_value());
       }
       const auto got = answers(*box, 200);
       ASSERT_EQ(got.size(), 200u);
       for (const AnalysisAnswer& answer : got) {
         const auto& kinds = answer.analysis.kinds;
         switch (answer.ticket % 5) {
-          case 0: EXPECT_EQ(answer.analysis.relations.at(0).name, "t" + std::to_string(w)); break;
-          case 1: EXPECT_EQ(kinds, (std::vector{sql::Kind::do_, sql::Kind::delete_})); break;
-          case 2: EXPECT_EQ(kinds, std::vector{sql::Kind::unknown}); break;
-          default: EXPECT_EQ(kinds, std::vector{sql::Kind::select}); break;
+          case 0:
+            EXPECT_EQ(answer.analysis.relations.at(0).name, "t" + std::to_string(w));
+            break;
+          case 1:
+            EXPECT_EQ(kinds, (std::vector{sql::Kind::do_, sql::Kind::delete_}));
+            break;
+          case 2:
+            EXPECT_EQ(kinds, std::vector{sql::Kind::unknown});
+            break;
+          default:
+            EXPECT_EQ(kinds, std::vector{sql::Kind::select});
+            break;
         }
       }
     });

@@ -9,7 +9,9 @@ namespace {
 
 constexpr HashKey kKey{0x0706050403020100, 0x0f0e0d0c0b0a0908};
 using Cache = StatementCache<int>;
-Cache::Ref value(int n) { return std::make_shared<const int>(n); }
+Cache::Ref value(int n) {
+  return std::make_shared<const int>(n);
+}
 
 const sql::TextSettings kUtf8{"UTF8", true, true};
 const sql::TextSettings kLatin1{"LATIN1", true, true};

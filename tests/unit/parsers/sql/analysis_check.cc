@@ -7,10 +7,11 @@
 namespace sluice::sql::test {
 namespace {
 
-constexpr std::string_view kWords[] = {
-    "select", "insert", "update", "delete", "merge", "truncate", "copy", "create", "alter", "drop", "grant",
-    "revoke", "call", "do", "explain", "prepare", "execute", "declare", "fetch", "set", "show", "begin",
-    "commit", "rollback", "savepoint", "lock", "vacuum", "analyze", "comment", "listen", "notify", "other", "unknown"};
+constexpr std::string_view kWords[] = {"select",  "insert",  "update",   "delete",    "merge",  "truncate", "copy",
+                                       "create",  "alter",   "drop",     "grant",     "revoke", "call",     "do",
+                                       "explain", "prepare", "execute",  "declare",   "fetch",  "set",      "show",
+                                       "begin",   "commit",  "rollback", "savepoint", "lock",   "vacuum",   "analyze",
+                                       "comment", "listen",  "notify",   "other",     "unknown"};
 
 std::string joined(std::vector<std::string> parts, char separator) {
   std::sort(parts.begin(), parts.end());
@@ -45,18 +46,23 @@ std::string relations(const Analysis& analysis) {
   return joined(std::move(parts), ' ');
 }
 
-std::string functions(const Analysis& analysis) { return joined(analysis.functions, ','); }
+std::string functions(const Analysis& analysis) {
+  return joined(analysis.functions, ',');
+}
 
 bool complete(const Analysis& analysis) {
   return analysis.kinds_complete && analysis.relations_complete && analysis.functions_complete;
 }
 
 bool is_unknown(const Analysis& analysis) {
-  return analysis.kinds == std::vector<Kind>{Kind::unknown} && !analysis.kinds_complete && !analysis.relations_complete &&
-         !analysis.functions_complete && !analysis.why_unknown.empty() && analysis.may_change_settings;
+  return analysis.kinds == std::vector<Kind>{Kind::unknown} && !analysis.kinds_complete &&
+         !analysis.relations_complete && !analysis.functions_complete && !analysis.why_unknown.empty() &&
+         analysis.may_change_settings;
 }
 
-Analysis analyzed(std::string_view text) { return analyze(text, TextSettings{}); }
+Analysis analyzed(std::string_view text) {
+  return analyze(text, TextSettings{});
+}
 
 Analysis analyzed(std::string_view text, std::string_view client_encoding, bool conforming, bool certain) {
   return analyze(text, TextSettings{client_encoding, conforming, certain});

@@ -31,12 +31,14 @@ struct Hidden {
   const char* encoding;
   std::string character;  // two or four bytes, one of them a backslash
 };
-std::ostream& operator<<(std::ostream& out, const Hidden& h) { return out << h.encoding; }
+std::ostream& operator<<(std::ostream& out, const Hidden& h) {
+  return out << h.encoding;
+}
 
 class SqlHiddenBackslash : public testing::TestWithParam<Hidden> {};
 
-// Read as bytes, the backslash inside the character escapes the quote and everything after it is a string; the server sees a
-// complete character, a closed string, and a second statement.
+// Read as bytes, the backslash inside the character escapes the quote and everything after it is a string; the server
+// sees a complete character, a closed string, and a second statement.
 TEST_P(SqlHiddenBackslash, DoesNotHideAStatement) {
   const Hidden& h = GetParam();
   const Analysis a = analyzed("SELECT E'" + h.character + "'; DROP TABLE cards; --'", h.encoding);
@@ -52,14 +54,17 @@ TEST_P(SqlHiddenBackslash, IsRefusedUnderAnEncodingWhereItIsInvalid) {
 
 INSTANTIATE_TEST_SUITE_P(ClientOnlyEncodings, SqlHiddenBackslash,
                          testing::Values(Hidden{"SJIS", "\x83\x5c"}, Hidden{"SHIFT_JIS_2004", "\x83\x5c"},
-                                         Hidden{"BIG5", "\xa5\x5c"}, Hidden{"GBK", "\x81\x5c"}, Hidden{"GB18030", "\x81\x5c"},
-                                         Hidden{"UHC", "\x81\x5c"}, Hidden{"JOHAB", "\x84\x5c"}),
+                                         Hidden{"BIG5", "\xa5\x5c"}, Hidden{"GBK", "\x81\x5c"},
+                                         Hidden{"GB18030", "\x81\x5c"}, Hidden{"UHC", "\x81\x5c"},
+                                         Hidden{"JOHAB", "\x84\x5c"}),
                          [](const auto& one) { return std::string(one.param.encoding); });
 
 // Where the conversion is known to work, the hidden statement is found, not only suspected.
 TEST(SqlEncoding, FindsWhatIsBehindAHiddenBackslash) {
-  for (const Hidden& h : {Hidden{"SJIS", "\x83\x5c"}, Hidden{"BIG5", "\xa5\x5c"}, Hidden{"GBK", "\x81\x5c"}, Hidden{"GB18030", "\x81\x5c"}}) {
-    EXPECT_EQ(kinds(analyzed("SELECT E'" + h.character + "'; DROP TABLE cards; --'", h.encoding)), "select,drop") << h.encoding;
+  for (const Hidden& h : {Hidden{"SJIS", "\x83\x5c"}, Hidden{"BIG5", "\xa5\x5c"}, Hidden{"GBK", "\x81\x5c"},
+                          Hidden{"GB18030", "\x81\x5c"}}) {
+    EXPECT_EQ(kinds(analyzed("SELECT E'" + h.character + "'; DROP TABLE cards; --'", h.encoding)), "select,drop")
+        << h.encoding;
   }
 }
 
@@ -86,17 +91,18 @@ TEST(SqlEncoding, ReadsTheOnesThatAreSafe) {
   EXPECT_TRUE(complete(analyzed("SELECT 'plain'", "MULE_INTERNAL")));  // ASCII is ASCII everywhere
 }
 
-// PostgreSQL converts 0x815F of SHIFT_JIS_2004 to a backslash: the literal goes on to the second quote, and the comment is part
-// of it. Whoever reads a fullwidth sign there sees the DROP in a comment.
+// PostgreSQL converts 0x815F of SHIFT_JIS_2004 to a backslash: the literal goes on to the second quote, and the comment
+// is part of it. Whoever reads a fullwidth sign there sees the DROP in a comment.
 TEST(SqlEncoding, ACharacterThatTheServerTurnsIntoABackslash) {
   EXPECT_TRUE(is_unknown(analyzed("SELECT E'\x81\x5f'; SELECT 1; --'; DROP TABLE cards; --'", "SHIFT_JIS_2004")));
   EXPECT_TRUE(complete(analyzed("SELECT 1", "SHIFT_JIS_2004")));
 }
 
 TEST(SqlEncoding, InvalidUtf8IsUnknown) {
-  for (const char* bytes : {"\x80", "\xc0\xa7", "\xc1\xbf", "\xe0\x80\xa7", "\xed\xa0\x80", "\xf0\x80\x80\xa7", "\xf4\x90\x80\x80",
-                            "\xf5\x80\x80\x80", "\xff", "\xc3", "\xe2\x82"}) {
-    EXPECT_TRUE(is_unknown(analyzed("SELECT '" + std::string(bytes) + "'"))) << testing::PrintToString(std::string(bytes));
+  for (const char* bytes : {"\x80", "\xc0\xa7", "\xc1\xbf", "\xe0\x80\xa7", "\xed\xa0\x80", "\xf0\x80\x80\xa7",
+                            "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xc3", "\xe2\x82"}) {
+    EXPECT_TRUE(is_unknown(analyzed("SELECT '" + std::string(bytes) + "'")))
+        << testing::PrintToString(std::string(bytes));
     EXPECT_TRUE(is_unknown(analyzed("SELECT '" + std::string(bytes)))) << testing::PrintToString(std::string(bytes));
   }
   EXPECT_TRUE(complete(analyzed("SELECT '\xc2\x80 \xe2\x82\xac \xf4\x8f\xbf\xbf' FROM t")));
@@ -145,7 +151,8 @@ TEST(SqlSpelling, EscapedNamesAreResolved) {
   EXPECT_EQ(relations(analyzed("SELECT * FROM CUSTOMERS")), "customers:r");
   EXPECT_EQ(relations(analyzed("SELECT * FROM\"customers\"")), "customers:r");
   EXPECT_EQ(relations(analyzed("SELECT * FROM customers*")), "customers:r");
-  EXPECT_EQ(relations(analyzed("SELECT * FROM " + std::string(63, 'c') + "_and_more")), std::string(63, 'c') + ":r");  // NAMEDATALEN
+  EXPECT_EQ(relations(analyzed("SELECT * FROM " + std::string(63, 'c') + "_and_more")),
+            std::string(63, 'c') + ":r");  // NAMEDATALEN
   EXPECT_EQ(functions(analyzed("SELECT U&\"\\0070g_read_file\"('x')")), "pg_read_file");
   EXPECT_TRUE(is_unknown(analyzed("SELECT U&'\\0027'", "UTF8", false)));  // the server refuses it with scs off
 }
@@ -155,7 +162,8 @@ TEST(SqlSpelling, StringsHideNothingAndShowNothing) {
   EXPECT_EQ(kinds(analyzed("SELECT $$x'; DROP TABLE cards; --$$")), "select");
   EXPECT_EQ(kinds(analyzed("SELECT $a$ $b$ $a$; DROP TABLE cards; --$b$")), "select,drop");
   EXPECT_EQ(kinds(analyzed("SELECT E'\\'; DROP TABLE cards; --'")), "select");
-  EXPECT_EQ(kinds(analyzed("SELECT E'a'\n'\\'; DROP TABLE cards; --'")), "select");  // the continuation is an E string too
+  EXPECT_EQ(kinds(analyzed("SELECT E'a'\n'\\'; DROP TABLE cards; --'")),
+            "select");  // the continuation is an E string too
   EXPECT_EQ(kinds(analyzed("SELECT 'a' -- c\n'\\'; DROP TABLE cards; --'")), "select,drop");
   EXPECT_EQ(kinds(analyzed("SELECT U&'\\'; DROP TABLE cards; --'")), "unknown");
   EXPECT_EQ(kinds(analyzed("SELECT 1 AS \"a\"\"; DROP TABLE cards; --\"")), "select");
@@ -167,7 +175,8 @@ TEST(SqlSpelling, CommentsOfMegabytes) {
   EXPECT_EQ(kinds(on_big_stack("SELECT 1 /*" + filler + "*/; DROP TABLE cards", {}, limits)), "select,drop");
   EXPECT_EQ(kinds(on_big_stack("SELECT 1 --" + filler + "\n; DROP TABLE cards", {}, limits)), "select,drop");
   EXPECT_EQ(kinds(on_big_stack("SELECT '" + filler + "'; DROP TABLE cards", {}, limits)), "select,drop");
-  EXPECT_EQ(kinds(on_big_stack(repeated("/*", 200'000) + repeated("*/", 200'000) + "DROP TABLE cards", {}, limits)), "drop");
+  EXPECT_EQ(kinds(on_big_stack(repeated("/*", 200'000) + repeated("*/", 200'000) + "DROP TABLE cards", {}, limits)),
+            "drop");
   EXPECT_TRUE(is_unknown(on_big_stack(repeated("/*", 200'000) + "DROP TABLE cards", {}, limits)));
   EXPECT_EQ(kinds(analyzed("/* /* */ */ DROP TABLE cards")), "drop");
   EXPECT_TRUE(is_unknown(analyzed("/* /* */ DROP TABLE cards")));
@@ -179,7 +188,8 @@ TEST(SqlSpelling, CommentsOfMegabytes) {
 
 // libpg_query's grammar sees comments; the server's does not. The analysis reads as the server does.
 TEST(SqlSpelling, CommentsSeparateAndDoNothingElse) {
-  EXPECT_EQ(relations(analyzed("SELECT * FROM/**/cards/**/WHERE a NOT /**/ LIKE 'x' ORDER BY b NULLS -- c\n FIRST")), "cards:r");
+  EXPECT_EQ(relations(analyzed("SELECT * FROM/**/cards/**/WHERE a NOT /**/ LIKE 'x' ORDER BY b NULLS -- c\n FIRST")),
+            "cards:r");
   EXPECT_EQ(relations(analyzed("SELECT * FROM U&\"!0063ards\" /* c */ UESCAPE -- d\n '!'")), "cards:r");
   EXPECT_EQ(kinds(analyzed("SELECT 1 +/* c */- 1; DROP/**/TABLE cards")), "select,drop");
   EXPECT_EQ(kinds(analyzed("SELECT '/*'; DROP TABLE cards; --*/'")), "select,drop");
@@ -223,13 +233,35 @@ TEST(SqlLimits, LongChainsNeitherCrashNorTakeForever) {
 }
 
 TEST(SqlLimits, EveryDeepShapeIsSurvived) {
-  const std::pair<const char*, const char*> shapes[] = {
-      {"SELECT ", "- "}, {"SELECT ", "NOT "}, {"SELECT x", "::int"}, {"SELECT x", " COLLATE c"}, {"SELECT x", " IS NULL"},
-      {"SELECT 1", " UNION SELECT 1"}, {"SELECT * FROM a", " CROSS JOIN a"}, {"SELECT 1", " AND 1"}, {"SELECT x", "[1]"},
-      {"SELECT x", ".y"}, {"SELECT 1", " = ANY (x)"}, {"SELECT x", " AT TIME ZONE y"}, {"SELECT 1", "||1"}, {"SELECT ", "@ "},
-      {"SELECT ", "CASE WHEN 1 THEN "}, {"SELECT ", "("}, {"", "("}, {"SELECT ", "f("}, {"SELECT ", "ARRAY["}, {"", "EXPLAIN "},
-      {"", "SELECT 1;"}, {"", ";"}, {"SELECT ", "1,"}, {"", "WITH a AS ("}, {"CREATE SCHEMA a ", "CREATE SCHEMA a "},
-      {"SELECT ", "EXISTS (SELECT "}, {"INSERT INTO t VALUES ", "(1),"}, {"SELECT ", "ROW("}, {"SELECT 1 ", "OPERATOR(a.+) "}};
+  const std::pair<const char*, const char*> shapes[] = {{"SELECT ", "- "},
+                                                        {"SELECT ", "NOT "},
+                                                        {"SELECT x", "::int"},
+                                                        {"SELECT x", " COLLATE c"},
+                                                        {"SELECT x", " IS NULL"},
+                                                        {"SELECT 1", " UNION SELECT 1"},
+                                                        {"SELECT * FROM a", " CROSS JOIN a"},
+                                                        {"SELECT 1", " AND 1"},
+                                                        {"SELECT x", "[1]"},
+                                                        {"SELECT x", ".y"},
+                                                        {"SELECT 1", " = ANY (x)"},
+                                                        {"SELECT x", " AT TIME ZONE y"},
+                                                        {"SELECT 1", "||1"},
+                                                        {"SELECT ", "@ "},
+                                                        {"SELECT ", "CASE WHEN 1 THEN "},
+                                                        {"SELECT ", "("},
+                                                        {"", "("},
+                                                        {"SELECT ", "f("},
+                                                        {"SELECT ", "ARRAY["},
+                                                        {"", "EXPLAIN "},
+                                                        {"", "SELECT 1;"},
+                                                        {"", ";"},
+                                                        {"SELECT ", "1,"},
+                                                        {"", "WITH a AS ("},
+                                                        {"CREATE SCHEMA a ", "CREATE SCHEMA a "},
+                                                        {"SELECT ", "EXISTS (SELECT "},
+                                                        {"INSERT INTO t VALUES ", "(1),"},
+                                                        {"SELECT ", "ROW("},
+                                                        {"SELECT 1 ", "OPERATOR(a.+) "}};
   for (const auto& [head, part] : shapes) {
     const AnalysisLimits roomy{.nesting_max = 20'000, .statements_max = 20'000};
     for (const size_t times : {400, 6'500, 19'000}) {
@@ -280,27 +312,34 @@ TEST(SqlBodies, LiteralBlocksCountAsWhatTheyRun) {
   EXPECT_EQ(relations(a), "cards:rw");
   EXPECT_TRUE(complete(a)) << a.why_unknown;
   EXPECT_TRUE(a.may_change_settings);
-  a = analyzed("DO LANGUAGE plpgsql 'DECLARE x int := (SELECT max(id) FROM a); BEGIN x := (SELECT 1 FROM b) + x; IF x > (SELECT 1 FROM c) "
-               "THEN PERFORM 1 FROM d; END IF; FOR x IN 1..(SELECT 1 FROM e) LOOP INSERT INTO f VALUES (x); END LOOP; COMMIT; END'");
+  a = analyzed(
+      "DO LANGUAGE plpgsql 'DECLARE x int := (SELECT max(id) FROM a); BEGIN x := (SELECT 1 FROM b) + x; IF x > (SELECT "
+      "1 FROM c) "
+      "THEN PERFORM 1 FROM d; END IF; FOR x IN 1..(SELECT 1 FROM e) LOOP INSERT INTO f VALUES (x); END LOOP; COMMIT; "
+      "END'");
   EXPECT_EQ(kinds(a), "select,insert,do,commit");
   EXPECT_EQ(relations(a), "a:r b:r c:r d:r e:r f:w");
   EXPECT_TRUE(complete(a)) << a.why_unknown;
 }
 
 TEST(SqlBodies, WhatTheyHideLeavesThemOpen) {
-  for (const char* body : {"BEGIN EXECUTE 'DROP TABLE cards'; END", "BEGIN PERFORM own(); END", "not plpgsql",
-                           "BEGIN FOR r IN EXECUTE 'x' LOOP NULL; END LOOP; END", "DECLARE x int := own(1); BEGIN END",
-                           "DECLARE x int; BEGIN x[own()] := 1; END", "BEGIN CALL p(); END",
-                           "BEGIN DO $a$ BEGIN EXECUTE 'x'; END $a$; END",
-                           // the block changes how its own later SQL is read
-                           "BEGIN SET standard_conforming_strings = off; PERFORM '\\', $x$'; DROP TABLE t; --$x$; END"}) {
+  for (const char* body :
+       {"BEGIN EXECUTE 'DROP TABLE cards'; END", "BEGIN PERFORM own(); END", "not plpgsql",
+        "BEGIN FOR r IN EXECUTE 'x' LOOP NULL; END LOOP; END", "DECLARE x int := own(1); BEGIN END",
+        "DECLARE x int; BEGIN x[own()] := 1; END", "BEGIN CALL p(); END",
+        "BEGIN DO $a$ BEGIN EXECUTE 'x'; END $a$; END",
+        // the block changes how its own later SQL is read
+        "BEGIN SET standard_conforming_strings = off; PERFORM '\\', $x$'; DROP TABLE t; --$x$; END"}) {
     const Analysis a = analyzed(std::string("DO $body$") + body + "$body$");
     EXPECT_FALSE(a.kinds_complete) << body;
     EXPECT_FALSE(a.relations_complete) << body;
   }
   EXPECT_FALSE(analyzed("DO LANGUAGE plpython3u 'x'").kinds_complete);
   EXPECT_EQ(kinds(analyzed("DO $$ BEGIN DO $a$ BEGIN DROP TABLE cards; END $a$; END $$")), "drop,do");
-  EXPECT_FALSE(analyzed("DO $a$BEGIN DO $b$BEGIN DO $c$BEGIN DO $d$BEGIN DO $e$BEGIN NULL; END$e$; END$d$; END$c$; END$b$; END$a$").kinds_complete);
+  EXPECT_FALSE(
+      analyzed(
+          "DO $a$BEGIN DO $b$BEGIN DO $c$BEGIN DO $d$BEGIN DO $e$BEGIN NULL; END$e$; END$d$; END$c$; END$b$; END$a$")
+          .kinds_complete);
 }
 
 TEST(SqlBodies, AreBoundedLikeTexts) {

@@ -14,7 +14,9 @@ struct Meaning {
   const char* relations;
   bool complete = true;
 };
-std::ostream& operator<<(std::ostream& out, const Meaning& m) { return out << m.text; }
+std::ostream& operator<<(std::ostream& out, const Meaning& m) {
+  return out << m.text;
+}
 
 class SqlMeaning : public testing::TestWithParam<Meaning> {};
 
@@ -30,8 +32,9 @@ TEST_P(SqlMeaning, IsSeen) {
 INSTANTIATE_TEST_SUITE_P(
     Rows, SqlMeaning,
     testing::Values(
-        Meaning{"SELECT 1", "select", ""}, Meaning{"", "", ""}, Meaning{";;", "", ""}, Meaning{"TABLE cards", "select", "cards:r"},
-        Meaning{"VALUES (1)", "select", ""}, Meaning{"SELECT * FROM ONLY Cards", "select", "cards:r"},
+        Meaning{"SELECT 1", "select", ""}, Meaning{"", "", ""}, Meaning{";;", "", ""},
+        Meaning{"TABLE cards", "select", "cards:r"}, Meaning{"VALUES (1)", "select", ""},
+        Meaning{"SELECT * FROM ONLY Cards", "select", "cards:r"},
         Meaning{"SELECT * FROM \"Cards\"", "select", "Cards:r"},
         Meaning{"SELECT * FROM db.public.cards c, s.t", "select", "public.cards:r s.t:r"},
         Meaning{"SELECT a FROM b WHERE c IN (SELECT d FROM e) ORDER BY (SELECT f FROM g)", "select", "b:r e:r g:r"},
@@ -39,7 +42,8 @@ INSTANTIATE_TEST_SUITE_P(
         Meaning{"SELECT * FROM a LEFT JOIN b USING (x), LATERAL (SELECT * FROM c) l", "select", "a:r b:r c:r"},
         Meaning{"SELECT * INTO copy FROM cards", "select,create", "cards:r copy:w"},
         Meaning{"SELECT * FROM cards c FOR UPDATE OF c", "select", "cards:r"},
-        Meaning{"INSERT INTO t VALUES (1), (2)", "insert", "t:w"}, Meaning{"INSERT INTO t DEFAULT VALUES", "insert", "t:w"},
+        Meaning{"INSERT INTO t VALUES (1), (2)", "insert", "t:w"},
+        Meaning{"INSERT INTO t DEFAULT VALUES", "insert", "t:w"},
         Meaning{"INSERT INTO t VALUES ((SELECT pan FROM cards))", "select,insert", "cards:r t:w"},
         Meaning{"INSERT INTO t SELECT * FROM cards", "select,insert", "cards:r t:w"},
         Meaning{"INSERT INTO t VALUES (1) RETURNING *", "insert", "t:rw"},
@@ -49,8 +53,9 @@ INSTANTIATE_TEST_SUITE_P(
         Meaning{"DELETE FROM t USING u WHERE t.id = u.id", "delete", "t:rw u:r"},
         Meaning{"MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1)",
                 "insert,delete,merge", "s:r t:rw"},
-        Meaning{"MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = 1 WHEN NOT MATCHED THEN DO NOTHING",
-                "update,merge", "s:r t:rw"},
+        Meaning{
+            "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = 1 WHEN NOT MATCHED THEN DO NOTHING",
+            "update,merge", "s:r t:rw"},
         Meaning{"TRUNCATE a, s.b", "truncate", "a:w s.b:w"}, Meaning{"TRUNCATE a CASCADE", "truncate", "a:w", false}));
 
 INSTANTIATE_TEST_SUITE_P(
@@ -58,8 +63,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Meaning{"WITH c AS (SELECT * FROM cards) SELECT * FROM c", "select", "cards:r"},
         Meaning{"WITH d AS (DELETE FROM cards RETURNING *) SELECT * FROM d", "select,delete", "cards:rw"},
-        Meaning{"WITH i AS (INSERT INTO a VALUES (1) RETURNING x) UPDATE b SET y = (SELECT x FROM i)", "select,insert,update",
-                "a:rw b:rw"},
+        Meaning{"WITH i AS (INSERT INTO a VALUES (1) RETURNING x) UPDATE b SET y = (SELECT x FROM i)",
+                "select,insert,update", "a:rw b:rw"},
         // A name that is a CTE elsewhere is still a table where the CTE is not in scope.
         Meaning{"WITH cards AS (SELECT * FROM cards) SELECT * FROM cards", "select", "cards:r"},
         Meaning{"WITH a AS (SELECT * FROM b), b AS (SELECT 1) SELECT * FROM a", "select", "b:r"},
@@ -114,23 +119,25 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Session, SqlMeaning,
     testing::Values(
-        Meaning{"BEGIN", "begin", ""}, Meaning{"START TRANSACTION READ ONLY", "begin", ""}, Meaning{"END", "commit", ""},
-        Meaning{"ROLLBACK TO s", "rollback", ""}, Meaning{"SAVEPOINT s", "savepoint", ""}, Meaning{"RELEASE s", "savepoint", ""},
-        Meaning{"COMMIT PREPARED 'x'", "other", ""}, Meaning{"SET ROLE x", "set", ""},
-        Meaning{"SET SESSION AUTHORIZATION x", "set", ""}, Meaning{"SET LOCAL x = 1", "set", ""}, Meaning{"RESET ALL", "set", ""},
-        Meaning{"SHOW ALL", "show", ""}, Meaning{"DISCARD ALL", "other", ""}, Meaning{"LOCK cards", "lock", "cards:w"},
+        Meaning{"BEGIN", "begin", ""}, Meaning{"START TRANSACTION READ ONLY", "begin", ""},
+        Meaning{"END", "commit", ""}, Meaning{"ROLLBACK TO s", "rollback", ""}, Meaning{"SAVEPOINT s", "savepoint", ""},
+        Meaning{"RELEASE s", "savepoint", ""}, Meaning{"COMMIT PREPARED 'x'", "other", ""},
+        Meaning{"SET ROLE x", "set", ""}, Meaning{"SET SESSION AUTHORIZATION x", "set", ""},
+        Meaning{"SET LOCAL x = 1", "set", ""}, Meaning{"RESET ALL", "set", ""}, Meaning{"SHOW ALL", "show", ""},
+        Meaning{"DISCARD ALL", "other", ""}, Meaning{"LOCK cards", "lock", "cards:w"},
         Meaning{"VACUUM cards", "vacuum", "cards:w"}, Meaning{"VACUUM", "vacuum", "", false},
-        Meaning{"VACUUM (ANALYZE) cards", "vacuum,analyze", "cards:w"}, Meaning{"ANALYZE cards (pan)", "analyze", "cards:w"},
-        Meaning{"CLUSTER", "other", "", false}, Meaning{"REINDEX TABLE cards", "other", "cards:w"},
-        Meaning{"REINDEX SCHEMA s", "other", "", false}, Meaning{"LISTEN x", "listen", ""}, Meaning{"NOTIFY x", "notify", ""},
+        Meaning{"VACUUM (ANALYZE) cards", "vacuum,analyze", "cards:w"},
+        Meaning{"ANALYZE cards (pan)", "analyze", "cards:w"}, Meaning{"CLUSTER", "other", "", false},
+        Meaning{"REINDEX TABLE cards", "other", "cards:w"}, Meaning{"REINDEX SCHEMA s", "other", "", false},
+        Meaning{"LISTEN x", "listen", ""}, Meaning{"NOTIFY x", "notify", ""},
         Meaning{"EXPLAIN SELECT * FROM cards", "select,explain", "cards:r"},
         Meaning{"EXPLAIN ANALYZE DELETE FROM cards", "delete,explain", "cards:rw"},
         Meaning{"EXPLAIN ANALYZE CREATE TABLE a AS SELECT * FROM cards", "select,create,explain", "a:w cards:r"},
         Meaning{"PREPARE p AS DELETE FROM cards", "delete,prepare", "cards:rw"},
-        Meaning{"DECLARE c CURSOR FOR SELECT * FROM cards", "select,declare", "cards:r"}, Meaning{"FETCH c", "fetch", ""},
-        Meaning{"MOVE c", "fetch", ""}, Meaning{"CLOSE c", "other", ""}, Meaning{"DEALLOCATE p", "other", ""},
-        Meaning{"CALL p(1)", "call", "", false}, Meaning{"CHECKPOINT", "other", ""},
-        Meaning{"SELECT 1; DROP TABLE cards", "select,drop", "cards:w"}));
+        Meaning{"DECLARE c CURSOR FOR SELECT * FROM cards", "select,declare", "cards:r"},
+        Meaning{"FETCH c", "fetch", ""}, Meaning{"MOVE c", "fetch", ""}, Meaning{"CLOSE c", "other", ""},
+        Meaning{"DEALLOCATE p", "other", ""}, Meaning{"CALL p(1)", "call", "", false},
+        Meaning{"CHECKPOINT", "other", ""}, Meaning{"SELECT 1; DROP TABLE cards", "select,drop", "cards:w"}));
 
 TEST(SqlCopy, TellsDirectionFormatAndProgram) {
   Analysis a = analyzed("COPY cards FROM STDIN");
@@ -155,7 +162,8 @@ TEST(SqlCopy, TellsDirectionFormatAndProgram) {
 }
 
 TEST(SqlNames, OfPreparedStatementsAndCursors) {
-  const Analysis a = analyzed("PREPARE \"P 1\" AS SELECT 1; DEALLOCATE b; DECLARE c CURSOR FOR SELECT 1; FETCH ALL FROM d");
+  const Analysis a =
+      analyzed("PREPARE \"P 1\" AS SELECT 1; DEALLOCATE b; DECLARE c CURSOR FOR SELECT 1; FETCH ALL FROM d");
   EXPECT_EQ(a.prepares, std::vector<std::string>{"P 1"});
   EXPECT_EQ(a.deallocates, std::vector<std::string>{"b"});
   EXPECT_EQ(a.declares, std::vector<std::string>{"c"});
@@ -178,9 +186,10 @@ TEST(SqlNames, ExecuteIsOpenUntilItsNameIsResolved) {
 }
 
 TEST(SqlSettings, WhatMayChangeThem) {
-  for (const char* text : {"SET a = 1", "SET LOCAL standard_conforming_strings = off", "RESET ALL", "DISCARD ALL", "CALL p()",
-                           "DO $$begin null; end$$", "SELECT set_config('a', 'b', false)", "SELECT own()", "ROLLBACK", "COMMIT",
-                           "ROLLBACK TO s", "EXECUTE p", "SET NAMES 'SJIS'", "SELECT 1 <<<% 2", "not sql"}) {
+  for (const char* text :
+       {"SET a = 1", "SET LOCAL standard_conforming_strings = off", "RESET ALL", "DISCARD ALL", "CALL p()",
+        "DO $$begin null; end$$", "SELECT set_config('a', 'b', false)", "SELECT own()", "ROLLBACK", "COMMIT",
+        "ROLLBACK TO s", "EXECUTE p", "SET NAMES 'SJIS'", "SELECT 1 <<<% 2", "not sql"}) {
     EXPECT_TRUE(analyzed(text).may_change_settings) << text;
   }
   for (const char* text : {"SELECT 1", "INSERT INTO a VALUES (1)", "BEGIN", "SAVEPOINT s", "COPY a FROM STDIN",
@@ -206,17 +215,19 @@ TEST(SqlFunctions, BuiltInOnesAreNamedAndOthersLeaveAllOpen) {
 }
 
 TEST(SqlFunctions, SideDoors) {
-  for (const char* text : {"SELECT query_to_xml('SELECT * FROM cards', true, true, '')", "SELECT * FROM dblink('x', 'y') AS t(a int)",
-                           "SELECT ts_stat('SELECT v FROM cards')", "SELECT pg_catalog.ts_rewrite('a', 'SELECT t, s FROM cards')",
-                           "SELECT query_to_xmlschema('x', true, true, '')"}) {
+  for (const char* text :
+       {"SELECT query_to_xml('SELECT * FROM cards', true, true, '')", "SELECT * FROM dblink('x', 'y') AS t(a int)",
+        "SELECT ts_stat('SELECT v FROM cards')", "SELECT pg_catalog.ts_rewrite('a', 'SELECT t, s FROM cards')",
+        "SELECT query_to_xmlschema('x', true, true, '')"}) {
     const Analysis a = analyzed(text);
     EXPECT_TRUE(!a.kinds_complete && !a.relations_complete) << text;
   }
-  for (const char* text : {"SELECT table_to_xml('cards', true, true, '')", "SELECT database_to_xml(true, true, '')",
-                           "SELECT schema_to_xml('public', true, true, '')", "SELECT pg_read_file('x')", "SELECT pg_ls_dir('.')",
-                           "SELECT pg_read_binary_file('x')", "SELECT lo_import('x')", "SELECT lo_export(1, 'x')", "SELECT lo_get(1)",
-                           "SELECT loread(1, 2)", "SELECT * FROM pg_logical_slot_get_changes('s', NULL, NULL)",
-                           "SELECT cursor_to_xml('c', 1, true, true, '')"}) {
+  for (const char* text :
+       {"SELECT table_to_xml('cards', true, true, '')", "SELECT database_to_xml(true, true, '')",
+        "SELECT schema_to_xml('public', true, true, '')", "SELECT pg_read_file('x')", "SELECT pg_ls_dir('.')",
+        "SELECT pg_read_binary_file('x')", "SELECT lo_import('x')", "SELECT lo_export(1, 'x')", "SELECT lo_get(1)",
+        "SELECT loread(1, 2)", "SELECT * FROM pg_logical_slot_get_changes('s', NULL, NULL)",
+        "SELECT cursor_to_xml('c', 1, true, true, '')"}) {
     const Analysis a = analyzed(text);
     EXPECT_TRUE(a.kinds_complete && !a.relations_complete) << text;
     EXPECT_FALSE(a.functions.empty()) << text;
@@ -224,8 +235,9 @@ TEST(SqlFunctions, SideDoors) {
 }
 
 TEST(SqlFunctions, OperatorsThatAreNotBuiltIn) {
-  EXPECT_TRUE(complete(analyzed("SELECT 1 OPERATOR(pg_catalog.+) 2, a ~~* b, a BETWEEN 1 AND 2, NOT a LIKE b, c -> 'x' ->> 'y', 1 != 2 "
-                                "FROM t WHERE a IN (1) AND b = ANY (SELECT 1) AND c IS DISTINCT FROM d AND a SIMILAR TO b ORDER BY a USING <")));
+  EXPECT_TRUE(complete(analyzed(
+      "SELECT 1 OPERATOR(pg_catalog.+) 2, a ~~* b, a BETWEEN 1 AND 2, NOT a LIKE b, c -> 'x' ->> 'y', 1 != 2 "
+      "FROM t WHERE a IN (1) AND b = ANY (SELECT 1) AND c IS DISTINCT FROM d AND a SIMILAR TO b ORDER BY a USING <")));
   EXPECT_FALSE(complete(analyzed("SELECT 1 OPERATOR(public.+) 2")));
   EXPECT_FALSE(complete(analyzed("SELECT 1 <<<% 2")));
   EXPECT_FALSE(complete(analyzed("SELECT a FROM t WHERE b <<<% ANY (SELECT 1)")));

@@ -35,9 +35,9 @@ TEST(Prescan, CountsTokens) {
   EXPECT_EQ(tokens("X'''\\'' x", Conforming::no), 3u);
   EXPECT_EQ(tokens("1 12.5 1.e5 1e-5 2.5E+3"), 5u);
   EXPECT_EQ(tokens("1e1$$ a b $$ .5e1$$ a b $$"), 4u);
-  EXPECT_EQ(tokens("a.1.e1$$ b"), 5u);   // a .1 . e1$$ b
+  EXPECT_EQ(tokens("a.1.e1$$ b"), 5u);      // a .1 . e1$$ b
   EXPECT_EQ(tokens("1..5.e1$$ b $$"), 4u);  // 1 .. 5.e1 $$ b $$
-  EXPECT_EQ(tokens("E'a'\n'\\'' x"), 2u);  // still an E string
+  EXPECT_EQ(tokens("E'a'\n'\\'' x"), 2u);   // still an E string
 }
 
 TEST(Prescan, LeavesCommentsOutAndNothingElse) {

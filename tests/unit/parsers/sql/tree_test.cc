@@ -23,7 +23,8 @@ TEST(Tree, ReadsWhatTheGrammarWrote) {
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed.root().number(tree::in::parse_result::version), 150001u);
   EXPECT_EQ(parsed.root().count(tree::in::parse_result::stmts), 2u);
-  EXPECT_EQ(parsed.root().child(tree::in::parse_result::stmts).child(tree::in::raw_stmt::stmt).type(), Type::SelectStmt);
+  EXPECT_EQ(parsed.root().child(tree::in::parse_result::stmts).child(tree::in::raw_stmt::stmt).type(),
+            Type::SelectStmt);
   EXPECT_EQ(parsed.root().last(tree::in::parse_result::stmts).child(tree::in::raw_stmt::stmt).type(), Type::DropStmt);
   EXPECT_FALSE(Parsed("SELEC", Conforming::yes).ok());
 }
@@ -40,8 +41,9 @@ TEST(Tree, DamageIsReportedNotGuessed) {
       EXPECT_TRUE(cursor.damaged()) << cut;
     }
   }
-  for (const std::string& bytes : {std::string("\x07"), std::string("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11), std::string("\x00", 1),
-                                  std::string("\x7a\x01x"), std::string("\x0b"), std::string("\x12\xff\x01x")}) {
+  for (const std::string& bytes :
+       {std::string("\x07"), std::string("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11), std::string("\x00", 1),
+        std::string("\x7a\x01x"), std::string("\x0b"), std::string("\x12\xff\x01x")}) {
     FieldCursor cursor(Message(Type::ParseResult, bytes));
     Field field;
     while (cursor.next(field)) {
@@ -87,7 +89,8 @@ TEST(Tree, EveryStatementHasAKind) {
   if (!file) GTEST_SKIP() << "libpg-query-dev's pg_query.proto is not installed";
   const std::string proto((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   const std::regex message_form(R"(\nmessage (\w+)\s*\{)");
-  const std::string parts = " RawStmt ReturnStmt PLAssignStmt SetOperationStmt GrantStmt GrantRoleStmt TransactionStmt VacuumStmt ";
+  const std::string parts =
+      " RawStmt ReturnStmt PLAssignStmt SetOperationStmt GrantStmt GrantRoleStmt TransactionStmt VacuumStmt ";
   uint16_t type = 0;
   size_t statements = 0;
   for (std::sregex_iterator it(proto.begin(), proto.end(), message_form), end; it != end; ++it) {
