@@ -68,6 +68,7 @@ class PostgresMachine final : public Machine {
 
   static constexpr size_t kHeadBytesMax = 256 * 1024;   // of a large Bind or FunctionCall, collected to decide on
   static constexpr size_t kStreamPartMin = 4096;        // smaller parts of a large value wait for more
+  static constexpr size_t kKeptMax = 64;                // entries of scratch lists that an idle session keeps
   static constexpr size_t kNamesMax = 16 * 1024;        // prepared statements or portals of one session
 
   // --- postgres_machine.cc: endings, settings, small helpers
@@ -179,6 +180,7 @@ class PostgresMachine final : public Machine {
   void copy_decided(const Pending& pending) { copy_undecided_ = copy_undecided_ && !pending.may_copy_in; }
   void pop_head();
   void report_loose_findings();
+  void release_scratch();
   Relay unexpected(uint8_t tag);
 
   Gate& gate_;

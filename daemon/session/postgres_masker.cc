@@ -47,6 +47,16 @@ size_t PostgresMasker::flush() {
   return settled;
 }
 
+void PostgresMasker::release() {
+  if (batch_.capacity() > kKeptMax) batch_ = {};
+  if (settled_.capacity() > kKeptMax) settled_ = {};
+  if (findings_.capacity() > kKeptMax) findings_ = {};
+  if (report_.capacity() > kKeptMax) {
+    report_ = {};
+    names_ = {};
+  }
+}
+
 std::span<const FindingCount> PostgresMasker::take_findings() {
   report_.clear();
   names_.clear();

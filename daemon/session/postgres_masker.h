@@ -50,9 +50,12 @@ class PostgresMasker {
   // The findings since the last call, for Gate::complete(). Valid until the next call.
   [[nodiscard]] std::span<const FindingCount> take_findings();
   [[nodiscard]] bool has_findings() const { return !counts_.empty(); }
+  // Gives back the memory of a large result; an idle session keeps what a small one needs.
+  void release();
 
  private:
   static constexpr size_t kBatchMax = 4096;
+  static constexpr size_t kKeptMax = 64;        // entries of a batch whose memory an idle session keeps
   static constexpr size_t kTextBytesMin = 12;   // digits of the shortest card number
   static constexpr size_t kOtherBytesMin = 6;   // the same as packed decimal; "4.1e15"
 

@@ -33,6 +33,7 @@ size_t PostgresMachine::on_server(Bytes bytes, Actions& actions) {
   (void)masker_.flush();
   stretch.send();
   report_loose_findings();
+  if (pending_.empty()) release_scratch();
   close_if_drained();
   return stretch.position;
 }

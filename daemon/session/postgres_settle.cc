@@ -91,6 +91,16 @@ void PostgresMachine::pop_head() {
   if (wait_ == Wait::server) wait_ = Wait::none;
 }
 
+// Memory that one large command needed does not stay with an idle session.
+void PostgresMachine::release_scratch() {
+  masker_.release();
+  if (values_.capacity() > kKeptMax) values_ = {};
+  if (bind_.parameters.capacity() > kKeptMax) bind_ = {};
+  if (call_.arguments.capacity() > kKeptMax) call_ = {};
+  if (columns_.capacity() > kKeptMax) columns_ = {};
+  if (scratch_shape_.capacity() > kKeptMax) scratch_shape_ = {};
+}
+
 // What was found in messages that belong to no command.
 void PostgresMachine::report_loose_findings() {
   if (pending_.empty() && masker_.has_findings()) gate_.complete(0, {}, masker_.take_findings());
