@@ -229,6 +229,9 @@ class HelloServer {
     port_ = ntohs(where.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(where).sin_port
                                              : reinterpret_cast<sockaddr_in6&>(where).sin6_port);
     thread_ = std::thread([this] { serve(); });
+    // A test may fork next: with a thread that is still starting, the child would inherit the allocator's locks as
+    // held.
+    wait_until("the server's thread runs", [this] { return running_.load(); });
   }
   ~HelloServer() {
     stop_ = true;
@@ -240,6 +243,7 @@ class HelloServer {
 
  private:
   void serve() {
+    running_ = true;
     while (!stop_) {
       pollfd wait = {fd_.get(), POLLIN, 0};
       if (poll(&wait, 1, 20) <= 0) continue;
@@ -251,6 +255,7 @@ class HelloServer {
   UniqueFd fd_;
   uint16_t port_ = 0;
   std::atomic<bool> stop_ = false;
+  std::atomic<bool> running_ = false;
   std::thread thread_;
 };
 
