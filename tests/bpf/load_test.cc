@@ -1,4 +1,6 @@
 // Counters add up and targets can be replaced while connects go on from many processes.
+#include <array>
+
 #include "tests/bpf/harness.h"
 
 namespace sluice::interception::test {
@@ -12,41 +14,75 @@ class LoadTest : public BpfTest {
   struct Tally {
     int sluice = 0, refused = 0, direct = 0, other = 0;
   };
-  // Every client connects to each address in turn.
-  Tally hammer(const std::vector<std::pair<std::string, uint16_t>>& where) {
-    std::vector<Tally> tallies(kClients);
-    std::vector<std::thread> clients;
-    for (int c = 0; c < kClients; ++c) {
-      clients.emplace_back([&, c] {
-        tallies[static_cast<size_t>(c)] = in_child<Tally>([&] {
-          enter_cgroup();
-          Tally out;
-          for (int i = 0; i < kConnectsEach; ++i) {
-            ConnectOptions options;
-            std::tie(options.to, options.port) = where[static_cast<size_t>(i) % where.size()];
-            Attempt one = attempt(options);
-            if (std::strcmp(one.reply, "sluice") == 0)
-              ++out.sluice;
-            else if (std::strcmp(one.reply, "direct") == 0)
-              ++out.direct;
-            else if (one.error == ECONNREFUSED)
-              ++out.refused;
-            else
-              ++out.other;
-          }
-          return out;
-        });
-      });
+  using Addresses = std::vector<std::pair<std::string, uint16_t>>;
+
+  // Client processes that wait for a word and then connect to each address in turn. They are forked before a test
+  // starts threads of its own: a process forked while another thread holds the allocator's lock would wait for it for
+  // ever.
+  class Crowd {
+   public:
+    Crowd(const LoadTest& test, const Addresses& where) {
+      if (pipe(go_) != 0) std::abort();
+      for (Client& client : clients_) {
+        int result[2];
+        if (pipe(result) != 0) std::abort();
+        client.pid = fork();
+        if (client.pid == 0) {
+          prctl(PR_SET_PDEATHSIG, SIGKILL);
+          close(go_[1]);
+          char word;
+          const Tally tally = read(go_[0], &word, 1) == 0 ? test.connect_to_all(where) : Tally{};
+          _exit(write(result[1], &tally, sizeof tally) == static_cast<ssize_t>(sizeof tally) ? 0 : 1);
+        }
+        close(result[1]);
+        client.result = result[0];
+      }
     }
-    for (std::thread& client : clients) client.join();
-    Tally sum;
-    for (const Tally& one : tallies) {
-      sum.sluice += one.sluice;
-      sum.refused += one.refused;
-      sum.direct += one.direct;
-      sum.other += one.other;
+
+    // Lets them go, waits for all of them, and adds up what they saw.
+    Tally run() {
+      close(go_[1]);  // end of file is the word, and reaches all of them
+      Tally sum;
+      for (const Client& client : clients_) {
+        Tally one;
+        EXPECT_EQ(read(client.result, &one, sizeof one), static_cast<ssize_t>(sizeof one)) << "a client process died";
+        close(client.result);
+        waitpid(client.pid, nullptr, 0);
+        sum.sluice += one.sluice;
+        sum.refused += one.refused;
+        sum.direct += one.direct;
+        sum.other += one.other;
+      }
+      close(go_[0]);
+      return sum;
     }
-    return sum;
+
+   private:
+    struct Client {
+      pid_t pid = -1;
+      int result = -1;
+    };
+    int go_[2] = {-1, -1};
+    std::array<Client, kClients> clients_;
+  };
+
+  Tally connect_to_all(const Addresses& where) const {
+    enter_cgroup();
+    Tally out;
+    for (int i = 0; i < kConnectsEach; ++i) {
+      ConnectOptions options;
+      std::tie(options.to, options.port) = where[static_cast<size_t>(i) % where.size()];
+      Attempt one = attempt(options);
+      if (std::strcmp(one.reply, "sluice") == 0)
+        ++out.sluice;
+      else if (std::strcmp(one.reply, "direct") == 0)
+        ++out.direct;
+      else if (one.error == ECONNREFUSED)
+        ++out.refused;
+      else
+        ++out.other;
+    }
+    return out;
   }
 };
 
@@ -54,6 +90,7 @@ TEST_F(LoadTest, counters_add_up_under_concurrent_load) {
   HelloServer direct("127.0.0.1", "direct");
   go_live({target("deny", {endpoint("198.51.100.7", 5432)}),
            target("allow", {endpoint("127.0.0.1", direct.port())}, WhenDown::allow)});
+  Crowd crowd(*this, {{"198.51.100.7", 5432}, {"127.0.0.1", direct.port()}});
   std::atomic<bool> done = false;
   std::atomic<int> lopsided = 0;
   std::thread reader([&] {
@@ -71,7 +108,7 @@ TEST_F(LoadTest, counters_add_up_under_concurrent_load) {
       std::this_thread::sleep_for(std::chrono::milliseconds(7));
     }
   });
-  Tally tally = hammer({{"198.51.100.7", 5432}, {"127.0.0.1", direct.port()}});
+  Tally tally = crowd.run();
   done = true;
   reader.join();
   flapping.join();
@@ -95,6 +132,7 @@ TEST_F(LoadTest, targets_are_replaced_without_a_gap) {
   SteeredTarget other = target("other", {endpoint("198.51.100.7", 5432)});
   go_live({db});
   uint64_t first = steering_->target_generation();
+  Crowd crowd(*this, {{"127.0.0.1", direct.port()}});
   std::atomic<bool> done = false;
   std::thread reloading([&] {
     for (uint64_t round = 1; !done; ++round) {  // db is target 1 in odd generations (from the first), 0 in even ones
@@ -103,7 +141,7 @@ TEST_F(LoadTest, targets_are_replaced_without_a_gap) {
       EXPECT_TRUE(steering_->set_targets(set));
     }
   });
-  Tally tally = hammer({{"127.0.0.1", direct.port()}});
+  Tally tally = crowd.run();
   done = true;
   reloading.join();
   EXPECT_EQ(tally.direct, 0);
