@@ -123,7 +123,8 @@ Answer CommandGate::submit(const CommandRequest& request) {
 
 AnalysedRef CommandGate::statement_of(const CommandRequest& request) {
   if (waiting_ != nullptr) {
-    if (waiting_->text_bytes == request.text.size() && waiting_->text_hash == fingerprint(request.text)) {
+    if (waiting_->text_bytes == request.text.size() && waiting_->text_hash == fingerprint(request.text) &&
+        waiting_->settings == request.settings) {
       if (waiting_->answer == nullptr) return nullptr;
       AnalysedRef answer = std::move(waiting_->answer);
       waiting_.reset();

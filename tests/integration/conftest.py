@@ -11,7 +11,7 @@ from database import Database  # noqa: E402
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes long with sanitizers; runs with the release binary only")
+    config.addinivalue_line("markers", "slow: runs with the release binary only (takes long with sanitizers, or disturbs them)")
     config.addinivalue_line("markers", "extended: needs what a bare Debian 12 does not have, or takes very long")
 
 

@@ -261,6 +261,7 @@ def test_upstream_unreachable_is_a_clear_error(make_daemon):
         assert kind == b"E" and pgwire.fields(payload)["S"] == "FATAL" and pgwire.fields(payload)["C"].startswith("08")
 
 
+@pytest.mark.slow  # without a descriptor to spare the sanitizer's own checks fail, not the daemon
 def test_descriptors_run_out(postgres, make_daemon):
     daemon = make_daemon()
     used = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
