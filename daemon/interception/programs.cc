@@ -204,7 +204,11 @@ Status Programs::commit_first() {
   }
   if (done) done = put_in_place(directory_);
   if (!done) {
-    for (UniqueFd& link : links_) link.reset();  // an unpinned link detaches with its last descriptor
+    // An unpinned link detaches with its last descriptor, but some time later; what failed must leave nothing at once.
+    for (UniqueFd& link : links_) {
+      if (link.valid()) bpf_link_detach(link.get());
+      link.reset();
+    }
     int removed = 0;
     if (!remove_pins(staged, removed)) return within("also failed to remove " + staged, done.error());
   }
