@@ -1,4 +1,5 @@
-// Each message of the server, matched to the oldest command that is not answered yet. What does not fit ends the session.
+// Each message of the server, matched to the oldest command that is not answered yet. What does not fit ends the
+// session.
 #include <algorithm>
 #include <cstring>
 
@@ -71,25 +72,34 @@ PostgresMachine::Relay PostgresMachine::on_answer(uint8_t tag, Bytes message, Ac
     return Relay::swallow;
   }
   switch (tag) {
-    case kReadyForQuery: return on_ready_for_query(body);
-    case kRowDescription: return on_row_description(body);
-    case kNoData: return on_no_data();
-    case kParameterDescription: return on_parameter_description(body);
+    case kReadyForQuery:
+      return on_ready_for_query(body);
+    case kRowDescription:
+      return on_row_description(body);
+    case kNoData:
+      return on_no_data();
+    case kParameterDescription:
+      return on_parameter_description(body);
     case kParseComplete:
     case kBindComplete:
-    case kCloseComplete: return on_simple_completion(tag);
+    case kCloseComplete:
+      return on_simple_completion(tag);
     case kCommandComplete:
     case kEmptyQueryResponse:
-    case kPortalSuspended: return on_command_end(tag, body);
+    case kPortalSuspended:
+      return on_command_end(tag, body);
     case kCopyInResponse:
     case kCopyOutResponse:
-    case kCopyBothResponse: return on_copy_response(tag, body, actions);
+    case kCopyBothResponse:
+      return on_copy_response(tag, body, actions);
     case kCopyDone:
       if (!pending_.front().copying_out) return unexpected(tag);
       pending_.front().copying_out = false;
       return Relay::forward;
-    case kFunctionCallResponse: return on_function_result(body);
-    default: return unexpected(tag);
+    case kFunctionCallResponse:
+      return on_function_result(body);
+    default:
+      return unexpected(tag);
   }
 }
 
@@ -191,13 +201,15 @@ PostgresMachine::Relay PostgresMachine::on_ready_for_query(ConstBytes body) {
 
 PostgresMachine::Relay PostgresMachine::on_row_description(Bytes body) {
   Pending& head = pending_.front();
-  const bool describes = (head.kind == PendingKind::describe_statement && head.reads_result) || head.kind == PendingKind::describe_portal;
+  const bool describes =
+      (head.kind == PendingKind::describe_statement && head.reads_result) || head.kind == PendingKind::describe_portal;
   const bool query = head.kind == PendingKind::query && !head.failed && !head.copying_out && !row_shape_;
   if ((!describes && !query) || !postgres::decode_row_description(body, columns_)) return unexpected(kRowDescription);
   scratch_shape_.clear();
   for (size_t i = 0; i < columns_.size(); ++i) {
     const postgres::ColumnDescription& column = columns_[i];
-    scratch_shape_.push_back({value_type_of(column.type_oid), column.binary ? policies::ValueFormat::binary : policies::ValueFormat::text});
+    scratch_shape_.push_back(
+        {value_type_of(column.type_oid), column.binary ? policies::ValueFormat::binary : policies::ValueFormat::text});
     masker_.add_text(Place::column_name, static_cast<uint16_t>(i), writable(body, column.name));
   }
   if (query) {
@@ -212,7 +224,8 @@ PostgresMachine::Relay PostgresMachine::on_row_description(Bytes body) {
 
 PostgresMachine::Relay PostgresMachine::on_no_data() {
   Pending& head = pending_.front();
-  if ((head.kind != PendingKind::describe_statement || !head.reads_result) && head.kind != PendingKind::describe_portal) return unexpected(kNoData);
+  if ((head.kind != PendingKind::describe_statement || !head.reads_result) && head.kind != PendingKind::describe_portal)
+    return unexpected(kNoData);
   const Relay verdict = head.injected ? Relay::swallow : Relay::forward;
   scratch_shape_.clear();
   described(head);
@@ -223,7 +236,8 @@ PostgresMachine::Relay PostgresMachine::on_no_data() {
 PostgresMachine::Relay PostgresMachine::on_parameter_description(ConstBytes body) {
   Pending& head = pending_.front();
   std::vector<uint32_t> oids;
-  if (head.kind != PendingKind::describe_statement || head.reads_result || !postgres::decode_parameter_description(body, oids)) {
+  if (head.kind != PendingKind::describe_statement || head.reads_result ||
+      !postgres::decode_parameter_description(body, oids)) {
     return unexpected(kParameterDescription);
   }
   head.reads_result = true;
@@ -233,8 +247,10 @@ PostgresMachine::Relay PostgresMachine::on_parameter_description(ConstBytes body
 
 PostgresMachine::Relay PostgresMachine::on_simple_completion(uint8_t tag) {
   Pending& head = pending_.front();
-  const bool fits = (tag == kParseComplete && head.kind == PendingKind::parse) || (tag == kBindComplete && head.kind == PendingKind::bind) ||
-                    (tag == kCloseComplete && (head.kind == PendingKind::close_statement || head.kind == PendingKind::close_portal));
+  const bool fits =
+      (tag == kParseComplete && head.kind == PendingKind::parse) ||
+      (tag == kBindComplete && head.kind == PendingKind::bind) ||
+      (tag == kCloseComplete && (head.kind == PendingKind::close_statement || head.kind == PendingKind::close_portal));
   if (!fits) return unexpected(tag);
   switch (head.kind) {
     case PendingKind::parse:
@@ -289,7 +305,8 @@ PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes
   if (tag == kCopyOutResponse) {
     if (response->binary) {
       // Nothing can take back what the server has begun to send; the session ends before a byte of it is passed on.
-      end_session(CloseReason::refused, "0A000", "COPY in binary format is not supported through Sluice yet; use text or csv");
+      end_session(CloseReason::refused, "0A000",
+                  "COPY in binary format is not supported through Sluice yet; use text or csv");
       return Relay::swallow;
     }
     head.copying_out = true;
@@ -317,9 +334,10 @@ PostgresMachine::Relay PostgresMachine::on_function_result(Bytes body) {
   using policies::ValueFormat;
   using policies::ValueType;
   if (value.empty()) return Relay::forward;
-  // The protocol does not say of what type the result is, so it is looked at as everything that it may be. One look at a time:
-  // each sees what the one before has masked.
-  static constexpr ValueType kBinaryTypes[] = {ValueType::integer, ValueType::numeric, ValueType::array, ValueType::opaque};
+  // The protocol does not say of what type the result is, so it is looked at as everything that it may be. One look at
+  // a time: each sees what the one before has masked.
+  static constexpr ValueType kBinaryTypes[] = {ValueType::integer, ValueType::numeric, ValueType::array,
+                                               ValueType::opaque};
   const auto look = [&](ValueType type, ValueFormat format) {
     masker_.add(Place::function_result, 0, value, {type, format}, policies::ValuePart::whole, nullptr);
     (void)masker_.flush();

@@ -19,7 +19,8 @@ size_t PostgresMachine::on_client(Bytes bytes, Actions& actions) {
     if (step == 0 && !collected) break;
   }
   client_left_over_ = taken < bytes.size();
-  if (client_ended_ && pending_.empty() && wait_ == Wait::none) client_left_over_ = false;  // the end of a message that never comes
+  if (client_ended_ && pending_.empty() && wait_ == Wait::none)
+    client_left_over_ = false;  // the end of a message that never comes
   close_if_drained();
   return taken;
 }
@@ -51,7 +52,8 @@ size_t PostgresMachine::client_step(Bytes rest, Actions& actions) {
   }
   const size_t total = frame.total_bytes();
   const bool text = frame.tag == postgres::frontend::kQuery || frame.tag == postgres::frontend::kParse;
-  if (text && frame.body_bytes > limits_.statement_bytes_max && stage_ == Stage::ready) return begin_large(frame, rest, actions);
+  if (text && frame.body_bytes > limits_.statement_bytes_max && stage_ == Stage::ready)
+    return begin_large(frame, rest, actions);
   if (rest.size() >= total) {
     return on_client_message(frame.tag, rest.first(total), total, actions) == Verdict::done ? total : 0;
   }
@@ -124,7 +126,8 @@ size_t PostgresMachine::collect(Bytes rest, Actions& actions) {
   return size;
 }
 
-PostgresMachine::Verdict PostgresMachine::on_client_message(uint8_t tag, Bytes message, uint64_t total_bytes, Actions& actions) {
+PostgresMachine::Verdict PostgresMachine::on_client_message(uint8_t tag, Bytes message, uint64_t total_bytes,
+                                                            Actions& actions) {
   using namespace postgres::frontend;
   if (stage_ == Stage::authentication) {
     if (tag == kPassword) return on_authentication_answer(message, actions);
@@ -155,8 +158,8 @@ PostgresMachine::Verdict PostgresMachine::on_copy_in_message(uint8_t tag, Bytes 
     case kCopyFail:
       actions.to_server(message, Permit::for_upkeep(Upkeep::copy_end));
       copy_in_ = false;
-      // A text of several statements may hold another COPY. What belongs to it cannot be told from what does not until the
-      // server has said which. A portal has one statement.
+      // A text of several statements may hold another COPY. What belongs to it cannot be told from what does not until
+      // the server has said which. A portal has one statement.
       copy_undecided_ = pending_.front().may_copy_in = pending_.front().kind == PendingKind::query;
       return Verdict::done;
     case kFlush:
@@ -170,7 +173,8 @@ PostgresMachine::Verdict PostgresMachine::on_copy_in_message(uint8_t tag, Bytes 
   }
 }
 
-PostgresMachine::Verdict PostgresMachine::on_ready_message(uint8_t tag, Bytes message, uint64_t total_bytes, Actions& actions) {
+PostgresMachine::Verdict PostgresMachine::on_ready_message(uint8_t tag, Bytes message, uint64_t total_bytes,
+                                                           Actions& actions) {
   using namespace postgres::frontend;
   switch (tag) {
     case kSync:
@@ -193,14 +197,22 @@ PostgresMachine::Verdict PostgresMachine::on_ready_message(uint8_t tag, Bytes me
     return Verdict::done;
   }
   switch (tag) {
-    case kQuery: return on_query(message, actions);
-    case kParse: return on_parse(message, actions);
-    case kBind: return on_bind(message, total_bytes, actions);
-    case kExecute: return on_execute(message, actions);
-    case kFunctionCall: return on_function_call(message, total_bytes, actions);
-    case kDescribe: return on_describe(message, actions);
-    case kClose: return on_close(message, actions);
-    default: break;
+    case kQuery:
+      return on_query(message, actions);
+    case kParse:
+      return on_parse(message, actions);
+    case kBind:
+      return on_bind(message, total_bytes, actions);
+    case kExecute:
+      return on_execute(message, actions);
+    case kFunctionCall:
+      return on_function_call(message, total_bytes, actions);
+    case kDescribe:
+      return on_describe(message, actions);
+    case kClose:
+      return on_close(message, actions);
+    default:
+      break;
   }
   violation("unexpected message type from the client");
   return Verdict::done;
@@ -266,7 +278,8 @@ PostgresMachine::Verdict PostgresMachine::on_close(Bytes message, Actions& actio
   return Verdict::done;
 }
 
-// The message is presented again once the server has answered something. Where the client asked for no answers yet, we do.
+// The message is presented again once the server has answered something. Where the client asked for no answers yet, we
+// do.
 PostgresMachine::Verdict PostgresMachine::wait_for_server(Actions& actions) {
   wait_ = Wait::server;
   if (unflushed_) {

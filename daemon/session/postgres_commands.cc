@@ -1,5 +1,5 @@
-// The messages that the gate decides. Each is read, asked about, and only then has an effect, so that a parked one can simply be
-// presented again.
+// The messages that the gate decides. Each is read, asked about, and only then has an effect, so that a parked one can
+// simply be presented again.
 #include <algorithm>
 
 #include "daemon/session/postgres_machine.h"
@@ -99,7 +99,8 @@ PostgresMachine::Verdict PostgresMachine::on_bind(Bytes message, uint64_t total_
     return Verdict::done;
   }
   PreparedRef prepared;
-  if (statements_.find(bind_.statement, segment_, prepared) == NameTable<Prepared>::Known::not_yet) return wait_for_server(actions);
+  if (statements_.find(bind_.statement, segment_, prepared) == NameTable<Prepared>::Known::not_yet)
+    return wait_for_server(actions);
   Refused refused;
   std::optional<Passed> passed;
   if (bind_.portal.size() > postgres::kNameBytesMax || portals_.size() >= kNamesMax) {
@@ -150,7 +151,8 @@ PostgresMachine::Verdict PostgresMachine::on_execute(Bytes message, Actions& act
     return Verdict::done;
   }
   PortalRef portal;
-  if (portals_.find(execute->portal, segment_, portal) == NameTable<Portal>::Known::not_yet) return wait_for_server(actions);
+  if (portals_.find(execute->portal, segment_, portal) == NameTable<Portal>::Known::not_yet)
+    return wait_for_server(actions);
   // Whether it outlives the segment of its Bind is seen at that segment's ReadyForQuery.
   if (portal && portal->bound_in < segment_ && portal->bound_in > resolved_) return wait_for_server(actions);
   // A portal that no Bind made: a cursor of SQL, or none at all.
@@ -168,7 +170,8 @@ PostgresMachine::Verdict PostgresMachine::on_execute(Bytes message, Actions& act
     return Verdict::done;
   }
   if (needs_describe(*portal)) {
-    actions.to_server_copy(postgres::build_describe(postgres::NameKind::portal, execute->portal), Permit::for_upkeep(Upkeep::describe));
+    actions.to_server_copy(postgres::build_describe(postgres::NameKind::portal, execute->portal),
+                           Permit::for_upkeep(Upkeep::describe));
     Pending describe;
     describe.kind = PendingKind::describe_portal;
     describe.injected = true;
@@ -259,8 +262,8 @@ void PostgresMachine::note_effects(Pending& pending, const StatementRef& stateme
   }
 }
 
-// Rows can be masked only where their columns are known. Asking the server for them is invisible: it answers in order, and where
-// it refuses to describe, it would refuse to execute for the same reason.
+// Rows can be masked only where their columns are known. Asking the server for them is invisible: it answers in order,
+// and where it refuses to describe, it would refuse to execute for the same reason.
 bool PostgresMachine::needs_describe(const Portal& portal) const {
   // Something else ran since the portal was surely this one: it may have been closed and its name given to a cursor.
   if (portal.executions_seen != executions_) return true;

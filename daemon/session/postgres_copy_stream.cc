@@ -5,7 +5,8 @@
 
 namespace sluice::session {
 
-void CopyOutStream::part(std::span<const uint8_t> framing, std::span<const uint8_t> payload, RowEnd row_end, Actions& actions) {
+void CopyOutStream::part(std::span<const uint8_t> framing, std::span<const uint8_t> payload, RowEnd row_end,
+                         Actions& actions) {
   raw_.insert(raw_.end(), framing.begin(), framing.end());
   if (!payload.empty()) {
     runs_.push_back({raw_.size(), payload.size()});
@@ -20,7 +21,9 @@ void CopyOutStream::part(std::span<const uint8_t> framing, std::span<const uint8
   if (first && row_end == RowEnd::yes) {
     scan(policies::ValuePart::whole, actions);
   } else {
-    scan(row_end == RowEnd::yes ? policies::ValuePart::last : (first ? policies::ValuePart::first : policies::ValuePart::middle), actions);
+    scan(row_end == RowEnd::yes ? policies::ValuePart::last
+                                : (first ? policies::ValuePart::first : policies::ValuePart::middle),
+         actions);
   }
 }
 
@@ -32,7 +35,8 @@ void CopyOutStream::finish(Actions& actions) {
 void CopyOutStream::scan(policies::ValuePart part, Actions& actions) {
   value_.clear();
   for (const Run& run : runs_) {
-    value_.insert(value_.end(), raw_.begin() + static_cast<ptrdiff_t>(run.offset), raw_.begin() + static_cast<ptrdiff_t>(run.offset + run.size));
+    value_.insert(value_.end(), raw_.begin() + static_cast<ptrdiff_t>(run.offset),
+                  raw_.begin() + static_cast<ptrdiff_t>(run.offset + run.size));
   }
   size_t settled = value_.size();
   if (!value_.empty()) {

@@ -1,7 +1,7 @@
-// COPY … TO STDOUT in text or CSV as one stream of rows. A row usually is one CopyData message that ends in a line feed; where it is
-// not (a server or a function cut it elsewhere, or the message is larger than the window), the row is a value in parts, and the
-// tail that may be the start of a card number is held until the next bytes or the end of the row.
-// Lifetime: one per machine. Limit: what is held, framing in between included, is at most kHeldMax.
+// COPY … TO STDOUT in text or CSV as one stream of rows. A row usually is one CopyData message that ends in a line
+// feed; where it is not (a server or a function cut it elsewhere, or the message is larger than the window), the row is
+// a value in parts, and the tail that may be the start of a card number is held until the next bytes or the end of the
+// row. Lifetime: one per machine. Limit: what is held, framing in between included, is at most kHeldMax.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,7 @@ class CopyOutStream {
   PostgresMasker& masker_;
   bool in_row_ = false;
   policies::StreamState state_;
-  std::vector<uint8_t> raw_;    // the byte stream from the first held byte on
+  std::vector<uint8_t> raw_;  // the byte stream from the first held byte on
   std::vector<Run> runs_;
   std::vector<uint8_t> value_;  // the bytes of runs_ without what is between
 };

@@ -4,7 +4,8 @@
 
 namespace sluice::session {
 
-std::unique_ptr<Machine> make_postgres_machine(Gate& gate, policies::CardScanner& scanner, const MachineLimits& limits) {
+std::unique_ptr<Machine> make_postgres_machine(Gate& gate, policies::CardScanner& scanner,
+                                               const MachineLimits& limits) {
   return std::make_unique<PostgresMachine>(gate, scanner, limits);
 }
 
@@ -45,29 +46,45 @@ void PostgresMachine::on_failure(Failure failure, std::string_view detail, Actio
   if (stage_ == Stage::closing) return;
   const std::string text(detail);
   switch (failure) {
-    case Failure::upstream_unreachable: end_session(CloseReason::server_left, "08001", "could not connect to the server: " + text); break;
-    case Failure::startup_timeout: end_session(CloseReason::timeout, "08006", "start-up took too long: " + text); break;
-    case Failure::log_unavailable:
-      end_session(CloseReason::log_unavailable, "58030", "the audit log cannot be written, so nothing may run: " + text);
+    case Failure::upstream_unreachable:
+      end_session(CloseReason::server_left, "08001", "could not connect to the server: " + text);
       break;
-    case Failure::shutdown: end_session(CloseReason::shutdown, "57P01", "terminating connection because Sluice shuts down: " + text); break;
-    case Failure::killed: end_session(CloseReason::killed, "57P01", "terminating connection due to administrator command: " + text); break;
-    case Failure::out_of_memory: end_session(CloseReason::internal_error, "53200", "out of memory: " + text); break;
+    case Failure::startup_timeout:
+      end_session(CloseReason::timeout, "08006", "start-up took too long: " + text);
+      break;
+    case Failure::log_unavailable:
+      end_session(CloseReason::log_unavailable, "58030",
+                  "the audit log cannot be written, so nothing may run: " + text);
+      break;
+    case Failure::shutdown:
+      end_session(CloseReason::shutdown, "57P01", "terminating connection because Sluice shuts down: " + text);
+      break;
+    case Failure::killed:
+      end_session(CloseReason::killed, "57P01", "terminating connection due to administrator command: " + text);
+      break;
+    case Failure::out_of_memory:
+      end_session(CloseReason::internal_error, "53200", "out of memory: " + text);
+      break;
   }
   finish_step(actions);
 }
 
 Phase PostgresMachine::phase() const {
   switch (stage_) {
-    case Stage::startup: return Phase::startup;
-    case Stage::authentication: return Phase::authentication;
-    case Stage::closing: return Phase::closing;
-    case Stage::cancel: return Phase::busy;
-    case Stage::ready: break;
+    case Stage::startup:
+      return Phase::startup;
+    case Stage::authentication:
+      return Phase::authentication;
+    case Stage::closing:
+      return Phase::closing;
+    case Stage::cancel:
+      return Phase::busy;
+    case Stage::ready:
+      break;
   }
   // Work of the client is lost where the session ends within a transaction or a message.
-  const bool idle = pending_.empty() && wait_ == Wait::none && transaction_ == postgres::TransactionStatus::idle && !discarding_ &&
-                    passing_ == 0 && skipping_ == 0 && collect_bytes_ == 0;
+  const bool idle = pending_.empty() && wait_ == Wait::none && transaction_ == postgres::TransactionStatus::idle &&
+                    !discarding_ && passing_ == 0 && skipping_ == 0 && collect_bytes_ == 0;
   return idle ? Phase::idle : Phase::busy;
 }
 
@@ -100,15 +117,15 @@ void PostgresMachine::close_if_drained() {
   }
 }
 
-// What a text means may depend on settings; `settings` says which, and how sure that is. False: wait for the server, whose answers to
-// earlier segments will tell.
+// What a text means may depend on settings; `settings` says which, and how sure that is. False: wait for the server,
+// whose answers to earlier segments will tell.
 bool PostgresMachine::settings_for(std::string_view text, TextSettings& settings) {
   settings = settings_;
   settings.certain = true;
   if (!sql::text_depends_on_settings(text)) return true;
   settings.certain = encoding_reported_ && strings_reported_;
-  // A change is reported with ReadyForQuery at the latest (ReportChangedGUCOptions). An earlier segment's is on its way; one of
-  // this segment cannot be known before its Sync, which may come after this text.
+  // A change is reported with ReadyForQuery at the latest (ReportChangedGUCOptions). An earlier segment's is on its
+  // way; one of this segment cannot be known before its Sync, which may come after this text.
   if (last_changer_ > resolved_) {
     if (last_changer_ < segment_) return false;
     settings.certain = false;

@@ -1,14 +1,14 @@
-// The machine of a PostgreSQL session, protocol 3.0 and 3.2. Nothing reaches the server without a permit, and nothing reaches the
-// client unscanned; what is not understood ends the session.
+// The machine of a PostgreSQL session, protocol 3.0 and 3.2. Nothing reaches the server without a permit, and nothing
+// reaches the client unscanned; what is not understood ends the session.
 //
-// Client to server: each message is looked at whole where it stands in the read buffer and forwarded from there. Messages larger than
-// the window are collected (statement texts, up to their limit; the head of a Bind or FunctionCall) or stream by (bind values,
-// COPY data). A refused command is replaced by a stand-in that the server must refuse as well, so all state stays the server's own.
-// Server to client: every message is matched to the oldest command that is not answered yet; values are masked in place and the
-// whole read goes on as one piece.
+// Client to server: each message is looked at whole where it stands in the read buffer and forwarded from there.
+// Messages larger than the window are collected (statement texts, up to their limit; the head of a Bind or
+// FunctionCall) or stream by (bind values, COPY data). A refused command is replaced by a stand-in that the server must
+// refuse as well, so all state stays the server's own. Server to client: every message is matched to the oldest command
+// that is not answered yet; values are masked in place and the whole read goes on as one piece.
 //
-// Lifetime and threading: one per session, on its worker. Limits: MachineLimits and the constants below; memory is bounded by the statement
-// limit plus kHeldBodyMax, whatever either peer sends.
+// Lifetime and threading: one per session, on its worker. Limits: MachineLimits and the constants below; memory is
+// bounded by the statement limit plus kHeldBodyMax, whatever either peer sends.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,8 @@ class PostgresMachine final : public Machine {
 
   enum class Stage : uint8_t { startup, cancel, authentication, ready, closing };
   enum class Wait : uint8_t { none, gate, server };
-  enum class Verdict : uint8_t { done, wait };          // wait: present the message again
-  enum class Relay : uint8_t { forward, swallow };      // what becomes of a message of the server
+  enum class Verdict : uint8_t { done, wait };      // wait: present the message again
+  enum class Relay : uint8_t { forward, swallow };  // what becomes of a message of the server
   struct Ending {
     CloseReason reason;
     std::string sqlstate;
@@ -66,10 +66,10 @@ class PostgresMachine final : public Machine {
     policies::StreamState state;
   };
 
-  static constexpr size_t kHeadBytesMax = 256 * 1024;   // of a large Bind or FunctionCall, collected to decide on
-  static constexpr size_t kStreamPartMin = 4096;        // smaller parts of a large value wait for more
-  static constexpr size_t kKeptMax = 64;                // entries of scratch lists that an idle session keeps
-  static constexpr size_t kNamesMax = 16 * 1024;        // prepared statements or portals of one session
+  static constexpr size_t kHeadBytesMax = 256 * 1024;  // of a large Bind or FunctionCall, collected to decide on
+  static constexpr size_t kStreamPartMin = 4096;       // smaller parts of a large value wait for more
+  static constexpr size_t kKeptMax = 64;               // entries of scratch lists that an idle session keeps
+  static constexpr size_t kNamesMax = 16 * 1024;       // prepared statements or portals of one session
 
   // --- postgres_machine.cc: endings, settings, small helpers
   void end_session(CloseReason reason, std::string_view sqlstate, std::string_view message);
@@ -193,8 +193,8 @@ class PostgresMachine final : public Machine {
   bool ssl_asked_ = false;
   bool gss_asked_ = false;
   bool authenticated_ = false;
-  bool authentication_wanted_ = false;   // the server waits for a password message
-  bool version_settled_ = true;          // false: the client asked for a newer minor version than we know
+  bool authentication_wanted_ = false;  // the server waits for a password message
+  bool version_settled_ = true;         // false: the client asked for a newer minor version than we know
   CommandId cancel_command_ = 0;
 
   // Settings that the meaning of a text depends on.
@@ -206,21 +206,21 @@ class PostgresMachine final : public Machine {
 
   // Client side.
   Wait wait_ = Wait::none;
-  uint64_t passing_ = 0;                 // bytes of a decided message that still go by
-  uint64_t skipping_ = 0;                // bytes of a refused message that still are dropped
-  std::vector<uint8_t> collected_;       // a large message, or its head
-  size_t collect_bytes_ = 0;             // how much of it is wanted; 0: none
+  uint64_t passing_ = 0;            // bytes of a decided message that still go by
+  uint64_t skipping_ = 0;           // bytes of a refused message that still are dropped
+  std::vector<uint8_t> collected_;  // a large message, or its head
+  size_t collect_bytes_ = 0;        // how much of it is wanted; 0: none
   uint64_t collect_total_ = 0;
   std::vector<std::vector<uint8_t>> spent_;  // large messages that the last step's actions borrowed
-  bool discarding_ = false;              // the server ignores everything up to the next Sync, or will: so do we
-  bool copy_in_ = false;                 // the server takes COPY data
-  bool copy_undecided_ = false;          // a command in flight may make it so: what comes next depends on it
-  bool unflushed_ = false;               // the server may sit on answers
+  bool discarding_ = false;                  // the server ignores everything up to the next Sync, or will: so do we
+  bool copy_in_ = false;                     // the server takes COPY data
+  bool copy_undecided_ = false;              // a command in flight may make it so: what comes next depends on it
+  bool unflushed_ = false;                   // the server may sit on answers
   bool terminated_ = false;
   bool client_ended_ = false;
-  bool client_left_over_ = false;        // the last look at the client's bytes did not take them all
+  bool client_left_over_ = false;  // the last look at the client's bytes did not take them all
   uint64_t segment_ = 1;
-  uint64_t resolved_ = 0;                // newest segment that is answered
+  uint64_t resolved_ = 0;  // newest segment that is answered
   uint64_t executions_ = 0;
   NameTable<Prepared> statements_;
   NameTable<Portal> portals_;
@@ -228,19 +228,19 @@ class PostgresMachine final : public Machine {
   postgres::FunctionCall call_;
   std::vector<BindValue> values_;
   uint64_t random_state_;
-  uint32_t stand_ins_ = 0;               // in flight
+  uint32_t stand_ins_ = 0;  // in flight
 
   // Server side.
   std::deque<Pending> pending_;
-  std::vector<PortalRef> bound_;         // since the last ReadyForQuery
+  std::vector<PortalRef> bound_;  // since the last ReadyForQuery
   postgres::TransactionStatus transaction_ = postgres::TransactionStatus::idle;
   ShapeRef row_shape_;
   RowStream row_;
-  uint64_t copy_left_ = 0;               // bytes of a large CopyData message still to come
+  uint64_t copy_left_ = 0;  // bytes of a large CopyData message still to come
   CopyOutStream copy_out_;
-  std::vector<uint8_t> held_;            // a large message of the server that has to be looked at whole
+  std::vector<uint8_t> held_;  // a large message of the server that has to be looked at whole
   size_t held_bytes_ = 0;
-  std::vector<uint8_t> replacement_;     // what goes to the client instead of a message
+  std::vector<uint8_t> replacement_;  // what goes to the client instead of a message
   std::vector<postgres::ColumnDescription> columns_;
   std::vector<postgres::ReportField> fields_;
   Shape scratch_shape_;

@@ -5,22 +5,30 @@ namespace {
 
 std::string place_name(Place place, uint16_t detail) {
   switch (place) {
-    case Place::column: return "column:" + std::to_string(detail);
-    case Place::error: return std::string("error:") + static_cast<char>(detail);
-    case Place::notice: return std::string("notice:") + static_cast<char>(detail);
-    case Place::copy: return "copy";
-    case Place::notification: return "notification";
-    case Place::function_result: return "function_result";
-    case Place::parameter_status: return "parameter_status";
-    case Place::column_name: return "column_name:" + std::to_string(detail);
+    case Place::column:
+      return "column:" + std::to_string(detail);
+    case Place::error:
+      return std::string("error:") + static_cast<char>(detail);
+    case Place::notice:
+      return std::string("notice:") + static_cast<char>(detail);
+    case Place::copy:
+      return "copy";
+    case Place::notification:
+      return "notification";
+    case Place::function_result:
+      return "function_result";
+    case Place::parameter_status:
+      return "parameter_status";
+    case Place::column_name:
+      return "column_name:" + std::to_string(detail);
   }
   return "unknown";
 }
 
 }  // namespace
 
-void PostgresMasker::add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape, policies::ValuePart part,
-                         policies::StreamState* stream) {
+void PostgresMasker::add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape,
+                         policies::ValuePart part, policies::StreamState* stream) {
   if (place != place_ || batch_.size() == kBatchMax) {
     (void)flush();
     place_ = place;
@@ -64,7 +72,8 @@ std::span<const FindingCount> PostgresMasker::take_findings() {
   names_.reserve(counts_.size());
   for (const auto& [key, count] : counts_) {
     names_.push_back(place_name(static_cast<Place>(key >> 32), static_cast<uint16_t>(key >> 16)));
-    report_.push_back({static_cast<policies::FindingKind>(key >> 8 & 0xff), static_cast<policies::Brand>(key & 0xff), names_.back(), count});
+    report_.push_back({static_cast<policies::FindingKind>(key >> 8 & 0xff), static_cast<policies::Brand>(key & 0xff),
+                       names_.back(), count});
   }
   counts_.clear();
   return report_;

@@ -1,6 +1,6 @@
-// Collects the values of one read into a batch, has them scanned and masked in place, and counts what was found per place until
-// the command that they belong to ends.
-// Lifetime: one per machine. Holds spans of the read buffer only between add() and flush(), within one step. Limit: kBatchMax.
+// Collects the values of one read into a batch, has them scanned and masked in place, and counts what was found per
+// place until the command that they belong to ends. Lifetime: one per machine. Holds spans of the read buffer only
+// between add() and flush(), within one step. Limit: kBatchMax.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,16 @@
 namespace sluice::session {
 
 // Where in the protocol a value stood.
-enum class Place : uint8_t { column, error, notice, copy, notification, function_result, parameter_status, column_name };
+enum class Place : uint8_t {
+  column,
+  error,
+  notice,
+  copy,
+  notification,
+  function_result,
+  parameter_status,
+  column_name
+};
 
 class PostgresMasker {
  public:
@@ -24,8 +33,9 @@ class PostgresMasker {
 
   // A whole value of a row. Skipped where it is too short to hold a card number in any form.
   void add_field(std::span<uint8_t> bytes, ColumnShape shape, uint16_t column) {
-    if (bytes.size() < (shape.format == policies::ValueFormat::text && shape.type != policies::ValueType::floating ? kTextBytesMin
-                                                                                                                  : kOtherBytesMin)) {
+    if (bytes.size() < (shape.format == policies::ValueFormat::text && shape.type != policies::ValueType::floating
+                            ? kTextBytesMin
+                            : kOtherBytesMin)) {
       return;
     }
     add(Place::column, column, bytes, shape, policies::ValuePart::whole, nullptr);
@@ -33,12 +43,14 @@ class PostgresMasker {
 
   // Any other whole value; `detail` is a field code or zero.
   void add_text(Place place, uint16_t detail, std::span<uint8_t> bytes) {
-    if (bytes.size() >= kTextBytesMin) add(place, detail, bytes, {policies::ValueType::text}, policies::ValuePart::whole, nullptr);
+    if (bytes.size() >= kTextBytesMin)
+      add(place, detail, bytes, {policies::ValueType::text}, policies::ValuePart::whole, nullptr);
   }
 
   // A whole row of COPY in text format.
   void add_copy_row(std::span<uint8_t> bytes) {
-    if (bytes.size() >= kTextBytesMin) add(Place::copy, 0, bytes, {policies::ValueType::copy_row}, policies::ValuePart::whole, nullptr);
+    if (bytes.size() >= kTextBytesMin)
+      add(Place::copy, 0, bytes, {policies::ValueType::copy_row}, policies::ValuePart::whole, nullptr);
   }
 
   void add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape, policies::ValuePart part,
@@ -55,16 +67,16 @@ class PostgresMasker {
 
  private:
   static constexpr size_t kBatchMax = 4096;
-  static constexpr size_t kKeptMax = 64;        // entries of a batch whose memory an idle session keeps
-  static constexpr size_t kTextBytesMin = 12;   // digits of the shortest card number
-  static constexpr size_t kOtherBytesMin = 6;   // the same as packed decimal; "4.1e15"
+  static constexpr size_t kKeptMax = 64;       // entries of a batch whose memory an idle session keeps
+  static constexpr size_t kTextBytesMin = 12;  // digits of the shortest card number
+  static constexpr size_t kOtherBytesMin = 6;  // the same as packed decimal; "4.1e15"
 
   policies::CardScanner& scanner_;
-  Place place_ = Place::column;                 // of the whole batch
+  Place place_ = Place::column;  // of the whole batch
   std::vector<policies::ValueView> batch_;
   std::vector<policies::Finding> findings_;
   std::vector<size_t> settled_;
-  bool in_parts_ = false;                       // the last value of the batch is part of a larger one
+  bool in_parts_ = false;                          // the last value of the batch is part of a larger one
   std::unordered_map<uint64_t, uint64_t> counts_;  // place, detail, kind and brand → how many
   std::vector<std::string> names_;
   std::vector<FindingCount> report_;

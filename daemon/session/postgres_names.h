@@ -1,7 +1,7 @@
 // What the names of prepared statements and portals stand for, while commands about them are still in flight.
-// The server decides what a name means; until it has answered, the newest unanswered command of the *same* segment (the messages up to
-// one ReadyForQuery) counts, because it either holds or the whole segment fails. One of an earlier segment may have failed without
-// this one failing, so the meaning is open until its ReadyForQuery has arrived.
+// The server decides what a name means; until it has answered, the newest unanswered command of the *same* segment (the
+// messages up to one ReadyForQuery) counts, because it either holds or the whole segment fails. One of an earlier
+// segment may have failed without this one failing, so the meaning is open until its ReadyForQuery has arrived.
 // Lifetime: one table per session and kind. Limit: the caller bounds size().
 #pragma once
 
@@ -19,7 +19,8 @@ class NameTable {
   enum class Known : uint8_t { yes, no, not_yet };
   using Ref = std::shared_ptr<Meaning>;
 
-  // `yes`: `meaning` is set. `no`: nothing that we saw made this name. `not_yet`: an unanswered earlier segment decides.
+  // `yes`: `meaning` is set. `no`: nothing that we saw made this name. `not_yet`: an unanswered earlier segment
+  // decides.
   [[nodiscard]] Known find(std::string_view name, uint64_t segment, Ref& meaning) const {
     if (clearing_ > 0 && clearing_segment_ != segment) return Known::not_yet;
     const auto found = entries_.find(name);
@@ -72,8 +73,8 @@ class NameTable {
 
  private:
   struct Entry {
-    Ref settled;                  // acknowledged by the server
-    Ref newest;                   // by the newest command in flight; null: taken away
+    Ref settled;  // acknowledged by the server
+    Ref newest;   // by the newest command in flight; null: taken away
     uint32_t in_flight = 0;
     uint64_t newest_segment = 0;
   };

@@ -1,5 +1,5 @@
-// Refusals. In place of what is refused the server gets something that it must refuse as well, and its error is rewritten on the
-// way back: aborted transactions, skipped pipelines and the rest are then the server's own state.
+// Refusals. In place of what is refused the server gets something that it must refuse as well, and its error is
+// rewritten on the way back: aborted transactions, skipped pipelines and the rest are then the server's own state.
 #include <algorithm>
 #include <array>
 
@@ -39,21 +39,30 @@ std::string PostgresMachine::random_name() {
 void PostgresMachine::stand_in_for(PendingKind kind, Refused refused, std::string_view name, Actions& actions) {
   Pending pending;
   pending.kind = kind;
-  pending.stand_in = std::make_unique<StandIn>(StandIn{std::move(refused.message), std::move(refused.sqlstate), random_name(), false});
+  pending.stand_in =
+      std::make_unique<StandIn>(StandIn{std::move(refused.message), std::move(refused.sqlstate), random_name(), false});
   const std::string& token = pending.stand_in->token;
   // Valid SQL that fails in analysis: a syntax error would be 42601 even within an aborted transaction.
   const std::string text = "SELECT pg_catalog." + token + "()";
   std::vector<uint8_t> message;
   switch (kind) {
-    case PendingKind::query: message = postgres::build_query(text); break;
+    case PendingKind::query:
+      message = postgres::build_query(text);
+      break;
     case PendingKind::parse:
       message = postgres::build_parse(name, text);
       pending.name = name;
       statements_.begin(name, nullptr, segment_);
       break;
-    case PendingKind::bind: message = postgres::build_bind({}, token); break;
-    case PendingKind::execute: message = postgres::build_execute(token); break;
-    default: message = postgres::build_function_call(0); break;  // no function has OID 0
+    case PendingKind::bind:
+      message = postgres::build_bind({}, token);
+      break;
+    case PendingKind::execute:
+      message = postgres::build_execute(token);
+      break;
+    default:
+      message = postgres::build_function_call(0);
+      break;  // no function has OID 0
   }
   actions.to_server_copy(message, Permit::for_upkeep(Upkeep::stand_in));
   // The server will ignore what follows until Sync, so nothing of it needs a decision, and nothing of it is sent.
@@ -63,28 +72,33 @@ void PostgresMachine::stand_in_for(PendingKind kind, Refused refused, std::strin
 
 // A statement text over its limit: refused without having been read. `head` is the beginning of its body.
 void PostgresMachine::refuse_large(uint8_t tag, ConstBytes head, Actions& actions) {
-  const std::string message = "statement is longer than statement_bytes_max (" + std::to_string(limits_.statement_bytes_max) + " bytes)";
+  const std::string message =
+      "statement is longer than statement_bytes_max (" + std::to_string(limits_.statement_bytes_max) + " bytes)";
   gate_.note(SessionNote::limit_exceeded, message);
   std::string_view name;
   if (tag == postgres::frontend::kParse) {
     const auto end = std::find(head.begin(), head.end(), uint8_t{0});
     const auto length = static_cast<size_t>(end - head.begin());
-    if (end != head.end() && length <= postgres::kNameBytesMax) name = {reinterpret_cast<const char*>(head.data()), length};
+    if (end != head.end() && length <= postgres::kNameBytesMax)
+      name = {reinterpret_cast<const char*>(head.data()), length};
   }
-  stand_in_for(tag == postgres::frontend::kParse ? PendingKind::parse : PendingKind::query, {message, "54000"}, name, actions);
+  stand_in_for(tag == postgres::frontend::kParse ? PendingKind::parse : PendingKind::query, {message, "54000"}, name,
+               actions);
 }
 
 void PostgresMachine::refuse_binary_copy_in(Pending& head, Actions& actions) {
-  head.stand_in = std::make_unique<StandIn>(
-      StandIn{"COPY in binary format is not supported through Sluice yet; use text or csv", "0A000", random_name(), true});
+  head.stand_in = std::make_unique<StandIn>(StandIn{
+      "COPY in binary format is not supported through Sluice yet; use text or csv", "0A000", random_name(), true});
   ++stand_ins_;
   actions.to_server_copy(postgres::build_copy_fail(head.stand_in->token), Permit::for_upkeep(Upkeep::stand_in));
 }
 
-// Is this error the server's answer to the stand-in itself? Errors with another cause stay what they are, unless they would tell
-// the client the name that stood in.
-bool PostgresMachine::rewrites(const StandIn& stand_in, bool fatal, std::string_view sqlstate, ConstBytes message) const {
-  const bool other_cause = fatal || sqlstate == kAbortedTransaction || (sqlstate == kQueryCanceled && !stand_in.cancels_copy);
+// Is this error the server's answer to the stand-in itself? Errors with another cause stay what they are, unless they
+// would tell the client the name that stood in.
+bool PostgresMachine::rewrites(const StandIn& stand_in, bool fatal, std::string_view sqlstate,
+                               ConstBytes message) const {
+  const bool other_cause =
+      fatal || sqlstate == kAbortedTransaction || (sqlstate == kQueryCanceled && !stand_in.cancels_copy);
   return !other_cause || mentions_stand_in(message);
 }
 

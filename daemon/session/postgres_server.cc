@@ -1,5 +1,5 @@
-// Framing of the server's messages, rows and COPY data. Values are masked where they stand; a read in which nothing is dropped or
-// replaced goes on as one piece.
+// Framing of the server's messages, rows and COPY data. Values are masked where they stand; a read in which nothing is
+// dropped or replaced goes on as one piece.
 #include <algorithm>
 #include <cstring>
 
@@ -13,7 +13,9 @@ using postgres::kHeaderBytes;
 
 constexpr size_t kRowHeaderBytes = kHeaderBytes + 2;  // tag, length, column count
 
-uint16_t read_u16(const uint8_t* at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
+uint16_t read_u16(const uint8_t* at) {
+  return static_cast<uint16_t>(at[0] << 8 | at[1]);
+}
 int32_t read_i32(const uint8_t* at) {
   uint32_t value;
   std::memcpy(&value, at, sizeof value);
@@ -134,7 +136,8 @@ void PostgresMachine::relay(Bytes message, Where where, Stretch& stretch) {
     (void)masker_.flush();  // before it is copied
     copy_out_.between(message);
     stretch.drop(size);
-    if (copy_out_.over_limit()) end_session(CloseReason::limit_exceeded, {}, "too much between two parts of a COPY row");
+    if (copy_out_.over_limit())
+      end_session(CloseReason::limit_exceeded, {}, "too much between two parts of a COPY row");
   } else if (verdict == Relay::forward && where == Where::held) {
     stretch.send();
     stretch.actions.to_client(message);
@@ -161,8 +164,8 @@ void PostgresMachine::relay_copy_data(Bytes message, Stretch& stretch) {
     return;
   }
   stretch.send();
-  copy_out_.part(message.first(kHeaderBytes), payload, row_ends ? CopyOutStream::RowEnd::yes : CopyOutStream::RowEnd::no,
-                 stretch.actions);
+  copy_out_.part(message.first(kHeaderBytes), payload,
+                 row_ends ? CopyOutStream::RowEnd::yes : CopyOutStream::RowEnd::no, stretch.actions);
   stretch.drop(message.size());
   if (copy_out_.over_limit()) end_session(CloseReason::limit_exceeded, {}, "too much between two parts of a COPY row");
 }
@@ -207,7 +210,9 @@ void PostgresMachine::on_data_row(Bytes body) {
 
 // Finds the columns of the rows that the oldest command returns.
 bool PostgresMachine::resolve_row_shape() {
-  if (pending_.empty() || pending_.front().kind != PendingKind::execute || !pending_.front().portal || pending_.front().stand_in) return false;
+  if (pending_.empty() || pending_.front().kind != PendingKind::execute || !pending_.front().portal ||
+      pending_.front().stand_in)
+    return false;
   using Rule = postgres::ResultFormats::Rule;
   Portal& portal = *pending_.front().portal;
   if (!portal.shape && portal.prepared && portal.prepared->columns_known) {
@@ -255,8 +260,8 @@ size_t PostgresMachine::stream_row(Bytes bytes) {
       (void)masker_.flush();
     } else {
       if (here < kStreamPartMin) break;
-      masker_.add(Place::column, row_.column, rest.first(here), shape, row_.first ? policies::ValuePart::first : policies::ValuePart::middle,
-                  &row_.state);
+      masker_.add(Place::column, row_.column, rest.first(here), shape,
+                  row_.first ? policies::ValuePart::first : policies::ValuePart::middle, &row_.state);
       settled = std::min(masker_.flush(), here);
       row_.first = false;
     }

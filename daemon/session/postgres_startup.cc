@@ -1,5 +1,5 @@
-// From the first byte to ReadyForQuery. Encryption is declined, replication refused; the exchange of secrets goes by untouched and
-// unrecorded.
+// From the first byte to ReadyForQuery. Encryption is declined, replication refused; the exchange of secrets goes by
+// untouched and unrecorded.
 #include "daemon/session/postgres_machine.h"
 
 namespace sluice::session {

@@ -22,7 +22,8 @@ using ShapeRef = std::shared_ptr<const Shape>;
 // Built-in types by OID (pg_type.dat); everything else (composites, ranges, enums, extensions) is opaque.
 [[nodiscard]] policies::ValueType value_type_of(uint32_t type_oid);
 
-// The type under which a bind value of an undeclared type is looked at: binary integers have no other sign than their size.
+// The type under which a bind value of an undeclared type is looked at: binary integers have no other sign than their
+// size.
 [[nodiscard]] policies::ValueType guess_value_type(uint64_t bytes_total, bool binary);
 
 // The same columns with the formats that a Bind asked for. Null where the formats are unknown or do not fit.

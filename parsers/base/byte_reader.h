@@ -1,5 +1,6 @@
-// Reads fields off the front of a byte buffer, big-endian. A read past the end makes the reader fail for good and yields zeros,
-// so that a decoder reads a whole message and asks once whether that was right. Borrows the bytes; no allocation.
+// Reads fields off the front of a byte buffer, big-endian. A read past the end makes the reader fail for good and
+// yields zeros, so that a decoder reads a whole message and asks once whether that was right. Borrows the bytes; no
+// allocation.
 #pragma once
 
 #include <cstddef>

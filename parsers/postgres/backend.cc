@@ -153,7 +153,8 @@ std::optional<uint64_t> decode_command_complete(std::span<const uint8_t> body) {
 }
 
 std::string_view report_field(const std::vector<ReportField>& fields, char code) {
-  const auto found = std::find_if(fields.begin(), fields.end(), [code](const ReportField& field) { return field.code == code; });
+  const auto found =
+      std::find_if(fields.begin(), fields.end(), [code](const ReportField& field) { return field.code == code; });
   return found == fields.end() ? std::string_view{} : found->text;
 }
 

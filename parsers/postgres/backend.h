@@ -1,5 +1,6 @@
-// Bodies of the server's messages. As for the client's: whole bodies in, nullopt (or false) where malformed, results borrow.
-// DataRow has no decoder here: its values are read in place by the session machine, and nothing is built per row.
+// Bodies of the server's messages. As for the client's: whole bodies in, nullopt (or false) where malformed, results
+// borrow. DataRow has no decoder here: its values are read in place by the session machine, and nothing is built per
+// row.
 #pragma once
 
 #include <cstdint>

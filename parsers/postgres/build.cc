@@ -69,6 +69,8 @@ std::vector<uint8_t> build_copy_fail(std::string_view message) {
   return writer.finish();
 }
 
-std::vector<uint8_t> build_flush() { return MessageWriter(frontend::kFlush).finish(); }
+std::vector<uint8_t> build_flush() {
+  return MessageWriter(frontend::kFlush).finish();
+}
 
 }  // namespace sluice::postgres

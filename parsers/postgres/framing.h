@@ -1,5 +1,6 @@
 // Where messages begin and end. Every message after start-up is a tag, a length that counts itself, and a body.
-// The tag and the length are checked against their bounds as soon as they are there, before anything is allocated for the body.
+// The tag and the length are checked against their bounds as soon as they are there, before anything is allocated for
+// the body.
 #pragma once
 
 #include <array>

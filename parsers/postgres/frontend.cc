@@ -15,7 +15,9 @@ struct Formats {
   std::span<const uint8_t> codes;  // two bytes each
   uint16_t count = 0;
 
-  [[nodiscard]] uint16_t code(size_t index) const { return static_cast<uint16_t>(codes[2 * index] << 8 | codes[2 * index + 1]); }
+  [[nodiscard]] uint16_t code(size_t index) const {
+    return static_cast<uint16_t>(codes[2 * index] << 8 | codes[2 * index + 1]);
+  }
   // None: all text. One: holds for all. Otherwise one per value.
   [[nodiscard]] bool binary(size_t index) const { return count != 0 && code(count == 1 ? 0 : index) == kFormatBinary; }
 };
@@ -31,7 +33,8 @@ bool read_formats(ByteReader& reader, Formats& formats) {
 }
 
 // Values with their lengths. With `whole` false the values may end anywhere; what is missing is marked.
-bool read_parameters(ByteReader& reader, bool whole, uint64_t body_bytes, const Formats& formats, std::vector<Parameter>& parameters) {
+bool read_parameters(ByteReader& reader, bool whole, uint64_t body_bytes, const Formats& formats,
+                     std::vector<Parameter>& parameters) {
   const uint16_t count = reader.u16();
   if (!reader.ok() || (formats.count > 1 && formats.count != count)) return false;
   parameters.clear();
@@ -54,7 +57,8 @@ bool read_parameters(ByteReader& reader, bool whole, uint64_t body_bytes, const 
     }
     parameter.bytes_total = static_cast<uint64_t>(length);
     if (parameter.bytes_total > body_bytes) return false;
-    const size_t at_hand = whole ? parameter.bytes_total : std::min<uint64_t>(parameter.bytes_total, reader.remaining());
+    const size_t at_hand =
+        whole ? parameter.bytes_total : std::min<uint64_t>(parameter.bytes_total, reader.remaining());
     parameter.bytes = reader.bytes(at_hand);
     if (!reader.ok()) return false;
   }

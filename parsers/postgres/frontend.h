@@ -1,5 +1,6 @@
-// Bodies of the client's messages. Each decoder takes a whole body (header removed) and answers nullopt where it is malformed: a
-// string without its end, a count that does not fit, bytes behind the last field. Results borrow from the body.
+// Bodies of the client's messages. Each decoder takes a whole body (header removed) and answers nullopt where it is
+// malformed: a string without its end, a count that does not fit, bytes behind the last field. Results borrow from the
+// body.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ struct Execute {
   uint32_t row_limit = 0;
 };
 
-// A bind value or function argument. Of a value that has not fully arrived the beginning is there, with its announced size.
+// A bind value or function argument. Of a value that has not fully arrived the beginning is there, with its announced
+// size.
 struct Parameter {
   std::span<const uint8_t> bytes;
   uint64_t bytes_total = 0;
@@ -64,8 +66,9 @@ struct FunctionCall {
 [[nodiscard]] std::optional<NamedTarget> decode_named_target(std::span<const uint8_t> body);
 [[nodiscard]] std::optional<Execute> decode_execute(std::span<const uint8_t> body);
 
-// `head` is the beginning of a body of `body_bytes`; equal sizes mean the whole. With a mere beginning, names, formats and counts
-// must be within it, values may be missing, and the result formats are unknown. False: malformed, or the beginning is too short.
+// `head` is the beginning of a body of `body_bytes`; equal sizes mean the whole. With a mere beginning, names, formats
+// and counts must be within it, values may be missing, and the result formats are unknown. False: malformed, or the
+// beginning is too short.
 [[nodiscard]] bool decode_bind(std::span<const uint8_t> head, uint64_t body_bytes, Bind& bind);
 [[nodiscard]] bool decode_function_call(std::span<const uint8_t> head, uint64_t body_bytes, FunctionCall& call);
 

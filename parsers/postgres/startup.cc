@@ -32,7 +32,8 @@ void read_parameters(parsers::ByteReader& reader, StartupPacket& packet) {
 
 std::string_view StartupPacket::parameter(std::string_view name) const {
   // The server goes through the list in order and lets a later value win.
-  const auto found = std::find_if(parameters.rbegin(), parameters.rend(), [name](const auto& pair) { return pair.first == name; });
+  const auto found =
+      std::find_if(parameters.rbegin(), parameters.rend(), [name](const auto& pair) { return pair.first == name; });
   return found == parameters.rend() ? std::string_view{} : found->second;
 }
 
@@ -65,7 +66,8 @@ StartupPacket read_startup(std::span<const uint8_t> bytes) {
       return packet;
     case kCancelRequestCode:
       // Process id, then a key of 4 bytes (3.0) or up to 256 (3.2).
-      packet.kind = body.remaining() >= 8 && body.remaining() <= 4 + kCancelKeyMax ? StartupKind::cancel_request : StartupKind::malformed;
+      packet.kind = body.remaining() >= 8 && body.remaining() <= 4 + kCancelKeyMax ? StartupKind::cancel_request
+                                                                                   : StartupKind::malformed;
       return packet;
     default:
       break;
@@ -84,8 +86,9 @@ bool asks_for_replication(std::string_view value) {
   std::string_view no_value = value;
   if (value.empty()) return true;
   return std::none_of(kNo.begin(), kNo.end(), [no_value](std::string_view no) {
-    return no.size() == no_value.size() &&
-           std::equal(no.begin(), no.end(), no_value.begin(), [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
+    return no.size() == no_value.size() && std::equal(no.begin(), no.end(), no_value.begin(), [](char a, char b) {
+             return a == (b >= 'A' && b <= 'Z' ? b + 32 : b);
+           });
   });
 }
 

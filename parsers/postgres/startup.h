@@ -1,4 +1,5 @@
-// Start-up packets: what a client sends before any tagged message. A length (which counts itself), a code or version, a body.
+// Start-up packets: what a client sends before any tagged message. A length (which counts itself), a code or version, a
+// body.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 namespace sluice::postgres {
 
 enum class StartupKind : uint8_t {
-  incomplete,           // more bytes are needed
+  incomplete,  // more bytes are needed
   ssl_request,
   gss_enc_request,
   cancel_request,
@@ -35,7 +36,8 @@ struct StartupPacket {
 // Looks at the packet at the front of `bytes`.
 [[nodiscard]] StartupPacket read_startup(std::span<const uint8_t> bytes);
 
-// Does this value of the parameter `replication` ask for anything but an ordinary session? What is not surely "no" is yes.
+// Does this value of the parameter `replication` ask for anything but an ordinary session? What is not surely "no" is
+// yes.
 [[nodiscard]] bool asks_for_replication(std::string_view value);
 
 }  // namespace sluice::postgres

@@ -41,7 +41,8 @@ void decode(std::span<const uint8_t> body) {
     within(body, notification->channel);
     within(body, notification->payload);
   }
-  if (const auto result = decode_function_result(body)) check(result->bytes.size() + 4 == body.size() || result->is_null);
+  if (const auto result = decode_function_result(body))
+    check(result->bytes.size() + 4 == body.size() || result->is_null);
   (void)decode_authentication(body);
   (void)decode_copy_response(body);
   (void)decode_ready_for_query(body);

@@ -1,4 +1,5 @@
-// Bytes of a client, as start-up packets and as messages: no decoder reads past its message, and each takes it whole or not at all.
+// Bytes of a client, as start-up packets and as messages: no decoder reads past its message, and each takes it whole or
+// not at all.
 #include <cstdint>
 #include <cstdlib>
 #include <span>

@@ -1,10 +1,12 @@
-// The whole PostgreSQL machine between a client that does what the input says and a server that keeps to the protocol, the same
-// conversation once with whole reads and once in small pieces. Holds:
+// The whole PostgreSQL machine between a client that does what the input says and a server that keeps to the protocol,
+// the same conversation once with whole reads and once in small pieces. Holds:
 //   * a server that keeps to the protocol is never taken for one that does not;
 //   * no card number reaches the client;
-//   * what is left over is bounded unless parked, and every command completes once, and does so when the session is idle;
+//   * what is left over is bounded unless parked, and every command completes once, and does so when the session is
+//   idle;
 //   * the split of the bytes changes nothing, unless one side had to wait for the other.
-// An input whose first byte is odd is instead fed as it stands to both sides: nothing may crash, and a raw card number may not pass.
+// An input whose first byte is odd is instead fed as it stands to both sides: nothing may crash, and a raw card number
+// may not pass.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -37,7 +39,9 @@ constexpr size_t kOperationsMax = 40;
   std::abort();
 }
 
-std::span<const uint8_t> view(const std::string& bytes) { return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}; }
+std::span<const uint8_t> view(const std::string& bytes) {
+  return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+}
 
 class Choices {
  public:
@@ -54,7 +58,8 @@ class Choices {
 
 class Scanner final : public policies::CardScanner {
  public:
-  void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings, std::span<size_t> settled) override {
+  void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings,
+            std::span<size_t> settled) override {
     findings.clear();
     for (size_t i = 0; i < values.size(); ++i) {
       const std::string_view bytes(reinterpret_cast<const char*>(values[i].bytes.data()), values[i].bytes.size());
@@ -70,11 +75,14 @@ class Scanner final : public policies::CardScanner {
       }
       const bool open = values[i].part == policies::ValuePart::first || values[i].part == policies::ValuePart::middle;
       if (open && settled.empty()) broken("parts without a place for what is settled");
-      if (!settled.empty()) settled[i] = open ? std::max(last_end, bytes.size() - std::min(bytes.size(), kPan.size() - 1)) : bytes.size();
+      if (!settled.empty())
+        settled[i] = open ? std::max(last_end, bytes.size() - std::min(bytes.size(), kPan.size() - 1)) : bytes.size();
     }
   }
-  void mask(std::span<policies::ValueView> values, std::span<const policies::Finding> findings, policies::MaskStyle) override {
-    for (const policies::Finding& finding : findings) std::memset(values[finding.value].bytes.data() + finding.offset + 6, '*', 6);
+  void mask(std::span<policies::ValueView> values, std::span<const policies::Finding> findings,
+            policies::MaskStyle) override {
+    for (const policies::Finding& finding : findings)
+      std::memset(values[finding.value].bytes.data() + finding.offset + 6, '*', 6);
   }
 };
 
@@ -88,7 +96,8 @@ class ScriptedGate final : public Gate {
       return Parked{};
     }
     parked = false;
-    const bool refuse_here = request.stage == Stage::bind || request.stage == Stage::execute ? text.find("late") != text.npos : true;
+    const bool refuse_here =
+        request.stage == Stage::bind || request.stage == Stage::execute ? text.find("late") != text.npos : true;
     if (text.find("refuse") != text.npos && refuse_here) return Refused{"refused", "42501"};
     Passed passed{policies::Permit::for_upkeep(policies::Upkeep::cancel), nullptr, 0};
     if (request.stage == Stage::query || request.stage == Stage::parse) {
@@ -150,9 +159,7 @@ class Server {
     }
     return out;
   }
-  std::string fail(const std::string& code) {
-    return be::error(code, "failed near " + std::string(kPan));
-  }
+  std::string fail(const std::string& code) { return be::error(code, "failed near " + std::string(kPan)); }
   // Runs a statement, without its RowDescription.
   std::string run(const std::string& text) {
     std::string out;
@@ -248,7 +255,8 @@ class Server {
         out = be::close_complete();
         break;
       }
-      default: break;
+      default:
+        break;
     }
     skipping_ = skipping_ || failed(out);
     return out;
@@ -340,8 +348,10 @@ class Conversation {
     }
   }
   void execute() {
-    for (const Actions::Piece& piece : actions_.client()) to_client.append(reinterpret_cast<const char*>(piece.data), piece.size);
-    for (const Actions::Piece& piece : actions_.server()) to_server.append(reinterpret_cast<const char*>(piece.data), piece.size);
+    for (const Actions::Piece& piece : actions_.client())
+      to_client.append(reinterpret_cast<const char*>(piece.data), piece.size);
+    for (const Actions::Piece& piece : actions_.server())
+      to_server.append(reinterpret_cast<const char*>(piece.data), piece.size);
     if (actions_.close_reason() != CloseReason::none) {
       closed = true;
       detail = actions_.close_detail();
@@ -358,9 +368,28 @@ class Conversation {
   size_t asked_ = 0;
 };
 
-constexpr const char* kTexts[] = {"", "rows", "rows a notice", "rows large", "fail", "refuse", "refuse late", "park rows", "SET on", "SET off",
-                                  "rows '\\'", "COPYIN", "COPYOUT", "COPYOUT cut elsewhere", "unknown rows", "DEALLOCATE", "syntax", "rows fail",
-                                  "park COPYIN", "unknown COPYIN", "refuse park", "notice fail"};
+constexpr const char* kTexts[] = {"",
+                                  "rows",
+                                  "rows a notice",
+                                  "rows large",
+                                  "fail",
+                                  "refuse",
+                                  "refuse late",
+                                  "park rows",
+                                  "SET on",
+                                  "SET off",
+                                  "rows '\\'",
+                                  "COPYIN",
+                                  "COPYOUT",
+                                  "COPYOUT cut elsewhere",
+                                  "unknown rows",
+                                  "DEALLOCATE",
+                                  "syntax",
+                                  "rows fail",
+                                  "park COPYIN",
+                                  "unknown COPYIN",
+                                  "refuse park",
+                                  "notice fail"};
 constexpr const char* kNames[] = {"", "s", "t"};
 
 std::string operation(Choices& choices) {
@@ -368,29 +397,46 @@ std::string operation(Choices& choices) {
   const std::string text = kTexts[choices.next() % std::size(kTexts)];
   const char* name = kNames[what / 16 % 3];
   switch (what % 16) {
-    case 0: return fe::query(text);
-    case 1: return fe::parse(name, text);
-    case 2: return fe::bind("", name, {"value"});
-    case 3: return fe::bind("p", name, {std::nullopt, std::string(kPan)});
-    case 4: return fe::describe('S', name);
-    case 5: return fe::describe('P', "");
-    case 6: return fe::execute("");
-    case 7: return fe::execute("p", 1);
-    case 8: return fe::close('S', name);
-    case 9: return fe::sync();
-    case 10: return fe::flush();
-    case 11: return fe::function_call(what / 16, {"x"}, fe::Format::text);
-    case 12: return fe::copy_data("1\tx\n");
-    case 13: return what / 16 % 2 == 0 ? fe::copy_done() : fe::copy_fail("no");
-    case 14: return fe::parse(name, text) + fe::bind("", name) + fe::execute("") + fe::sync();
-    default: return what / 16 == 15 ? fe::query(std::string(40'001, 'x')) : fe::bind("", name, {std::string(what / 16 * 3'000u, 'v')});
+    case 0:
+      return fe::query(text);
+    case 1:
+      return fe::parse(name, text);
+    case 2:
+      return fe::bind("", name, {"value"});
+    case 3:
+      return fe::bind("p", name, {std::nullopt, std::string(kPan)});
+    case 4:
+      return fe::describe('S', name);
+    case 5:
+      return fe::describe('P', "");
+    case 6:
+      return fe::execute("");
+    case 7:
+      return fe::execute("p", 1);
+    case 8:
+      return fe::close('S', name);
+    case 9:
+      return fe::sync();
+    case 10:
+      return fe::flush();
+    case 11:
+      return fe::function_call(what / 16, {"x"}, fe::Format::text);
+    case 12:
+      return fe::copy_data("1\tx\n");
+    case 13:
+      return what / 16 % 2 == 0 ? fe::copy_done() : fe::copy_fail("no");
+    case 14:
+      return fe::parse(name, text) + fe::bind("", name) + fe::execute("") + fe::sync();
+    default:
+      return what / 16 == 15 ? fe::query(std::string(40'001, 'x'))
+                             : fe::bind("", name, {std::string(what / 16 * 3'000u, 'v')});
   }
 }
 
 void talk(Conversation& conversation, Choices choices) {
   conversation.client(fe::startup({{"user", "u"}}));
-  conversation.server(be::authentication(0) + be::parameter("client_encoding", "UTF8") + be::parameter("standard_conforming_strings", "on") +
-                      be::ready());
+  conversation.server(be::authentication(0) + be::parameter("client_encoding", "UTF8") +
+                      be::parameter("standard_conforming_strings", "on") + be::ready());
   conversation.begin();
   for (size_t i = 0; i < kOperationsMax && !choices.done() && !conversation.closed; ++i) {
     // Sometimes the server answers at once, sometimes the client runs ahead.

@@ -36,8 +36,8 @@ class PostgresLarge : public PostgresCopy {};
 INSTANTIATE_TEST_SUITE_P(Splits, PostgresLarge, ::testing::Values(0, 997, 4099, 40'000));
 
 TEST_P(PostgresCopy, OutWithoutCardDataIsTheServers) {
-  const std::string answer = be::copy_response('H') + be::copy_data("1\tsome text in a row\n") + be::copy_data("2\t\\N\n") + be::copy_done() +
-                             be::complete("COPY 2") + be::ready();
+  const std::string answer = be::copy_response('H') + be::copy_data("1\tsome text in a row\n") +
+                             be::copy_data("2\t\\N\n") + be::copy_done() + be::complete("COPY 2") + be::ready();
   session.client(fe::query("COPY t TO STDOUT"));
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
@@ -46,8 +46,8 @@ TEST_P(PostgresCopy, OutWithoutCardDataIsTheServers) {
 
 TEST_P(PostgresCopy, OutIsMasked) {
   const std::string answer = copy_out({"1\t" + kPanText + "\tx\n", kPanText + "\n"});
-  EXPECT_EQ(answer, be::copy_response('H') + be::copy_data("1\t" + kMaskedText + "\tx\n") + be::copy_data(kMaskedText + "\n") + be::copy_done() +
-                        be::complete("COPY 1") + be::ready());
+  EXPECT_EQ(answer, be::copy_response('H') + be::copy_data("1\t" + kMaskedText + "\tx\n") +
+                        be::copy_data(kMaskedText + "\n") + be::copy_done() + be::complete("COPY 1") + be::ready());
   EXPECT_THAT(gate.completed.at(1).findings, ElementsAre(Pair("copy", 2)));
 }
 
@@ -59,7 +59,8 @@ TEST_P(PostgresCopy, ACardNumberAcrossMessagesIsFound) {
     fresh.start();
     fresh.client(fe::query("COPY t TO STDOUT"));
     const std::string end = be::copy_done() + be::complete("COPY 1") + be::ready();
-    fresh.server(be::copy_response('H') + be::copy_data(row.substr(0, cut)) + be::copy_data("") + be::copy_data(row.substr(cut)) + end);
+    fresh.server(be::copy_response('H') + be::copy_data(row.substr(0, cut)) + be::copy_data("") +
+                 be::copy_data(row.substr(cut)) + end);
     EXPECT_EQ(fresh.to_client, be::copy_response('H') + be::copy_data(masked.substr(0, cut)) + be::copy_data("") +
                                    be::copy_data(masked.substr(cut)) + end)
         << "cut at " << cut;
@@ -79,8 +80,9 @@ TEST_P(PostgresCopy, OneByteMessagesAreStillOneRow) {
 TEST_P(PostgresCopy, ANoticeBetweenThePartsOfARowKeepsItsPlace) {
   session.client(fe::query("COPY t TO STDOUT"));
   const auto stream = [](const std::string& pan) {
-    return be::copy_response('H') + be::copy_data(pan.substr(0, 8)) + be::report('N', {{'S', "NOTICE"}, {'M', "in between"}}) +
-           be::copy_data(pan.substr(8) + "\n") + be::copy_done() + be::complete("COPY 1") + be::ready();
+    return be::copy_response('H') + be::copy_data(pan.substr(0, 8)) +
+           be::report('N', {{'S', "NOTICE"}, {'M', "in between"}}) + be::copy_data(pan.substr(8) + "\n") +
+           be::copy_done() + be::complete("COPY 1") + be::ready();
   };
   session.server(stream(kPanText));
   EXPECT_EQ(session.to_client, stream(kMaskedText));
@@ -93,7 +95,8 @@ TEST_P(PostgresCopy, ARowThatNeverEndsIsReleasedAtTheEnd) {
 
 TEST_P(PostgresCopy, AnErrorEndsTheStream) {
   session.client(fe::query("COPY t TO STDOUT"));
-  const std::string answer = be::copy_response('H') + be::copy_data("half a row") + be::error("22012", "division by zero") + be::ready();
+  const std::string answer =
+      be::copy_response('H') + be::copy_data("half a row") + be::error("22012", "division by zero") + be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
 }
@@ -101,7 +104,8 @@ TEST_P(PostgresCopy, AnErrorEndsTheStream) {
 TEST_P(PostgresLarge, ARowLargerThanTheWindowStreams) {
   const std::string filler(100'000, 'f');
   const auto stream = [&filler](const std::string& pan) {
-    return be::copy_response('H') + be::copy_data(filler + pan + filler + "\t" + pan + "\n") + be::copy_done() + be::complete("COPY 1") + be::ready();
+    return be::copy_response('H') + be::copy_data(filler + pan + filler + "\t" + pan + "\n") + be::copy_done() +
+           be::complete("COPY 1") + be::ready();
   };
   session.client(fe::query("COPY t TO STDOUT"));
   session.server(stream(kPanText));
@@ -122,7 +126,8 @@ TEST_P(PostgresCopy, InGoesByAsItIs) {
   EXPECT_EQ(session.to_server, fe::query("COPY t FROM STDIN")) << "what follows depends on the server's answer";
   session.server(be::copy_response('G'));
   session.client(fe::copy_data(kPanText + "\n") + fe::copy_done());
-  EXPECT_EQ(session.to_server, fe::query("COPY t FROM STDIN") + fe::copy_data("1\tx\n") + fe::copy_data(kPanText + "\n") + fe::copy_done());
+  EXPECT_EQ(session.to_server, fe::query("COPY t FROM STDIN") + fe::copy_data("1\tx\n") +
+                                   fe::copy_data(kPanText + "\n") + fe::copy_done());
   session.server(be::complete("COPY 2") + be::ready());
   EXPECT_EQ(gate.completed.at(1).rows, 2u);
   EXPECT_EQ(gate.completed.at(1).bytes, 4 + kPan.size() + 1);
@@ -131,7 +136,8 @@ TEST_P(PostgresCopy, InGoesByAsItIs) {
 
 TEST_P(PostgresCopy, InThroughTheExtendedProtocol) {
   // As libpq does it: a Sync right behind Execute, which the COPY swallows, and another one behind CopyDone.
-  session.client(fe::parse("", "COPY t FROM STDIN") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") + fe::sync());
+  session.client(fe::parse("", "COPY t FROM STDIN") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") +
+                 fe::sync());
   EXPECT_TRUE(session.machine->parked());
   session.server(be::parse_complete() + be::bind_complete() + be::no_data() + be::copy_response('G'));
   session.forget();
@@ -143,7 +149,8 @@ TEST_P(PostgresCopy, InThroughTheExtendedProtocol) {
 }
 
 TEST_P(PostgresCopy, InThatFailsBeforeItBegins) {
-  session.client(fe::parse("", "COPY t FROM STDIN") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") + fe::sync());
+  session.client(fe::parse("", "COPY t FROM STDIN") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") +
+                 fe::sync());
   session.server(be::parse_complete() + be::bind_complete() + be::no_data() + be::error("42P01", "no table"));
   EXPECT_TRUE(session.to_server.ends_with(fe::flush() + fe::sync())) << session.to_server;
   session.server(be::ready());
@@ -206,7 +213,8 @@ TEST_P(PostgresLarge, ValuesOfAnySizeStream) {
   const std::string filler(90'000, 'f');
   const auto answer = [&filler](const std::string& pan) {
     return be::row_description({{"a"}, {"b"}, {"c", 20, 1}, {"d"}}) +
-           be::row({filler + pan + filler, pan, int8(pan == kPan ? kPanNumber : kMaskedNumber), filler + pan}) + be::complete("SELECT 1") + be::ready();
+           be::row({filler + pan + filler, pan, int8(pan == kPan ? kPanNumber : kMaskedNumber), filler + pan}) +
+           be::complete("SELECT 1") + be::ready();
   };
   session.client(fe::query("SELECT"));
   session.server(answer(kPanText));
@@ -264,7 +272,8 @@ TEST_P(PostgresLarge, LargeBindValuesStream) {
   EXPECT_LT(bind.value_bytes[1].size(), large.size());
   EXPECT_GT(bind.value_bytes[1].size(), 200'000u);
   EXPECT_EQ(bind.values[2].bytes_total, kBytesTotalUnknown);
-  EXPECT_TRUE(session.to_server == fe::bind("", "s", {"small", large, "late"}) + fe::describe('P', "") + fe::execute("") + fe::sync());
+  EXPECT_TRUE(session.to_server ==
+              fe::bind("", "s", {"small", large, "late"}) + fe::describe('P', "") + fe::execute("") + fe::sync());
 }
 
 TEST_P(PostgresLarge, ARefusedLargeBindIsDropped) {

@@ -21,7 +21,8 @@ class PostgresExtended : public AnySplit {
 INSTANTIATE_TEST_SUITE_P(Splits, PostgresExtended, ::testing::Values(0, 1, 7));
 
 TEST_P(PostgresExtended, ParseBindDescribeExecute) {
-  const std::string asked = fe::parse("", "SELECT $1", {20}) + fe::bind("", "", {"5"}) + fe::describe('P', "") + fe::execute("") + fe::sync();
+  const std::string asked =
+      fe::parse("", "SELECT $1", {20}) + fe::bind("", "", {"5"}) + fe::describe('P', "") + fe::execute("") + fe::sync();
   session.client(asked);
   EXPECT_EQ(session.to_server, asked) << "nothing is injected where the client asks itself";
   ASSERT_EQ(gate.submitted.size(), 3u);
@@ -30,8 +31,8 @@ TEST_P(PostgresExtended, ParseBindDescribeExecute) {
   EXPECT_EQ(gate.submitted[2].stage, Stage::execute);
   EXPECT_FALSE(gate.submitted[2].record_intent) << "the Bind's event stands for its first execution";
   EXPECT_TRUE(gate.submitted[2].has_statement);
-  const std::string answer = be::parse_complete() + be::bind_complete() + be::row_description({{"n", 20}}) + be::row({"some value here"}) +
-                             be::complete("SELECT 1") + be::ready();
+  const std::string answer = be::parse_complete() + be::bind_complete() + be::row_description({{"n", 20}}) +
+                             be::row({"some value here"}) + be::complete("SELECT 1") + be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
   EXPECT_EQ(gate.completed.size(), 2u);
@@ -42,26 +43,32 @@ TEST_P(PostgresExtended, ColumnsAreAskedForWhereTheClientDoesNot) {
   prepare("s", "SELECT n");
   const std::string asked = fe::bind("", "s", {}, fe::Format::binary) + fe::execute("") + fe::sync();
   session.client(asked);
-  EXPECT_EQ(session.to_server, fe::bind("", "s", {}, fe::Format::binary) + fe::describe('P', "") + fe::execute("") + fe::sync());
-  session.server(be::bind_complete() + be::row_description({{"n", 20, 1}}) + be::row({int8(kPanNumber)}) + be::complete("SELECT 1") + be::ready());
-  EXPECT_EQ(session.to_client, be::bind_complete() + be::row({int8(kMaskedNumber)}) + be::complete("SELECT 1") + be::ready());
+  EXPECT_EQ(session.to_server,
+            fe::bind("", "s", {}, fe::Format::binary) + fe::describe('P', "") + fe::execute("") + fe::sync());
+  session.server(be::bind_complete() + be::row_description({{"n", 20, 1}}) + be::row({int8(kPanNumber)}) +
+                 be::complete("SELECT 1") + be::ready());
+  EXPECT_EQ(session.to_client,
+            be::bind_complete() + be::row({int8(kMaskedNumber)}) + be::complete("SELECT 1") + be::ready());
   session.forget();
   session.client(asked);
   EXPECT_EQ(session.to_server, asked) << "now they are known";
   session.server(be::bind_complete() + be::row({int8(kPanNumber)}) + be::complete("SELECT 1") + be::ready());
-  EXPECT_EQ(session.to_client, be::bind_complete() + be::row({int8(kMaskedNumber)}) + be::complete("SELECT 1") + be::ready());
+  EXPECT_EQ(session.to_client,
+            be::bind_complete() + be::row({int8(kMaskedNumber)}) + be::complete("SELECT 1") + be::ready());
 }
 
 TEST_P(PostgresExtended, ADescribedStatementServesEveryFormat) {
   session.client(fe::parse("s", "SELECT n") + fe::describe('S', "s") + fe::sync());
-  const std::string described = be::parse_complete() + be::parameter_description({}) + be::row_description({{"n", 20}}) + be::ready();
+  const std::string described =
+      be::parse_complete() + be::parameter_description({}) + be::row_description({{"n", 20}}) + be::ready();
   session.server(described);
   EXPECT_EQ(session.to_client, described);
   session.forget();
-  session.client(fe::bind("", "s", {}, fe::Format::binary) + fe::execute("") + fe::bind("", "s") + fe::execute("") + fe::sync());
+  session.client(fe::bind("", "s", {}, fe::Format::binary) + fe::execute("") + fe::bind("", "s") + fe::execute("") +
+                 fe::sync());
   EXPECT_THAT(session.to_server, Not(HasSubstr(fe::describe('P', ""))));
-  session.server(be::bind_complete() + be::row({int8(kPanNumber)}) + be::complete("SELECT 1") + be::bind_complete() + be::row({std::string(kPan)}) +
-                 be::complete("SELECT 1") + be::ready());
+  session.server(be::bind_complete() + be::row({int8(kPanNumber)}) + be::complete("SELECT 1") + be::bind_complete() +
+                 be::row({std::string(kPan)}) + be::complete("SELECT 1") + be::ready());
   EXPECT_THAT(session.to_client, HasSubstr(int8(kMaskedNumber)));
   EXPECT_THAT(session.to_client, HasSubstr(std::string(kMasked)));
   EXPECT_THAT(session.to_client, Not(HasSubstr(std::string(kPan))));
@@ -79,9 +86,10 @@ TEST_P(PostgresExtended, AStatementWithoutRowsIsAskedOnce) {
 }
 
 TEST_P(PostgresExtended, RowLimitsRunAPortalInParts) {
-  session.client(fe::parse("", "SELECT") + fe::bind("c", "") + fe::describe('P', "c") + fe::execute("c", 1) + fe::sync());
-  session.server(be::parse_complete() + be::bind_complete() + be::row_description({{"a"}}) + be::row({std::string(kPan)}) + be::suspended() +
-                 be::ready('T'));
+  session.client(fe::parse("", "SELECT") + fe::bind("c", "") + fe::describe('P', "c") + fe::execute("c", 1) +
+                 fe::sync());
+  session.server(be::parse_complete() + be::bind_complete() + be::row_description({{"a"}}) +
+                 be::row({std::string(kPan)}) + be::suspended() + be::ready('T'));
   EXPECT_EQ(gate.completed.at(2).rows, 1u);
   session.forget();
   session.client(fe::execute("c", 1) + fe::sync());
@@ -93,8 +101,10 @@ TEST_P(PostgresExtended, RowLimitsRunAPortalInParts) {
 }
 
 TEST_P(PostgresExtended, APortalThatSqlMayHaveReplacedIsDescribedAgain) {
-  session.client(fe::parse("", "SELECT") + fe::bind("c", "") + fe::describe('P', "c") + fe::execute("c", 1) + fe::sync());
-  session.server(be::parse_complete() + be::bind_complete() + be::row_description({{"a"}}) + be::row({"x"}) + be::suspended() + be::ready('T'));
+  session.client(fe::parse("", "SELECT") + fe::bind("c", "") + fe::describe('P', "c") + fe::execute("c", 1) +
+                 fe::sync());
+  session.server(be::parse_complete() + be::bind_complete() + be::row_description({{"a"}}) + be::row({"x"}) +
+                 be::suspended() + be::ready('T'));
   session.client(fe::query("CLOSE c; DECLARE c CURSOR FOR SELECT n FROM cards"));
   session.server(be::complete("CLOSE CURSOR") + be::complete("DECLARE CURSOR") + be::ready('T'));
   session.forget();
@@ -110,9 +120,10 @@ TEST_P(PostgresExtended, ACursorOfSqlIsUnknownAndDescribed) {
 }
 
 TEST_P(PostgresExtended, AnErrorSkipsToSync) {
-  session.client(fe::parse("s", "SELECT 1") + fe::bind("", "s") + fe::describe('P', "") + fe::execute("") + fe::bind("", "s") + fe::execute("") +
-                 fe::sync() + fe::query("SELECT 2"));
-  const std::string answer = be::parse_complete() + be::error("22P02", "bad value") + be::ready() + be::complete("SELECT 0") + be::ready();
+  session.client(fe::parse("s", "SELECT 1") + fe::bind("", "s") + fe::describe('P', "") + fe::execute("") +
+                 fe::bind("", "s") + fe::execute("") + fe::sync() + fe::query("SELECT 2"));
+  const std::string answer =
+      be::parse_complete() + be::error("22P02", "bad value") + be::ready() + be::complete("SELECT 0") + be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
   EXPECT_EQ(gate.completed.size(), 4u);
@@ -147,7 +158,8 @@ TEST_P(PostgresExtended, ManySegmentsInFlight) {
   prepare("s", "SELECT");
   for (int i = 0; i < 50; ++i) {
     asked += fe::bind("", "s") + fe::describe('P', "") + fe::execute("") + fe::sync();
-    answer += be::bind_complete() + be::row_description({{"a"}}) + be::row({"row " + std::to_string(i)}) + be::complete("SELECT 1") + be::ready();
+    answer += be::bind_complete() + be::row_description({{"a"}}) + be::row({"row " + std::to_string(i)}) +
+              be::complete("SELECT 1") + be::ready();
   }
   session.client(asked);
   EXPECT_EQ(session.to_server, asked);
@@ -226,7 +238,8 @@ TEST_P(PostgresExtended, PortalsEndWithTheirTransaction) {
 
 TEST_P(PostgresExtended, ParkedStagesOfOnePipeline) {
   gate.park["SELECT 1"] = 3;
-  const std::string asked = fe::parse("", "SELECT 1") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") + fe::sync();
+  const std::string asked =
+      fe::parse("", "SELECT 1") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") + fe::sync();
   session.client(asked);
   while (session.machine->parked()) session.resume();
   EXPECT_EQ(session.to_server, asked);
@@ -244,9 +257,11 @@ TEST_P(PostgresExtended, UndeclaredBinaryIntegersAreReadAsSuch) {
 }
 
 TEST_P(PostgresExtended, AnErrorAtSyncBelongsToSync) {
-  session.client(fe::parse("", "INSERT") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") + fe::sync() + fe::query("SELECT 1"));
+  session.client(fe::parse("", "INSERT") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") + fe::sync() +
+                 fe::query("SELECT 1"));
   const std::string answer = be::parse_complete() + be::bind_complete() + be::no_data() + be::complete("INSERT 0 1") +
-                             be::error("23503", "deferred constraint") + be::ready() + be::complete("SELECT 0") + be::ready();
+                             be::error("23503", "deferred constraint") + be::ready() + be::complete("SELECT 0") +
+                             be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
   EXPECT_EQ(session.closed, CloseReason::none);

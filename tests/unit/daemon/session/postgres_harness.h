@@ -1,4 +1,5 @@
-// A PostgreSQL machine with a scripted gate and a scripted detector, driven as the pump drives it, with any split of the bytes.
+// A PostgreSQL machine with a scripted gate and a scripted detector, driven as the pump drives it, with any split of
+// the bytes.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -23,7 +24,8 @@ inline constexpr uint64_t kMaskedNumber = 4111110000001111;
 // Finds kPan in characters and, in values that are declared integers, as eight binary bytes.
 class ScriptedScanner final : public policies::CardScanner {
  public:
-  void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings, std::span<size_t> settled) override {
+  void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings,
+            std::span<size_t> settled) override {
     findings.clear();
     ++scans;
     for (size_t i = 0; i < values.size(); ++i) {
@@ -48,7 +50,8 @@ class ScriptedScanner final : public policies::CardScanner {
       if (open && bytes.size() >= kPan.size() && bytes.ends_with(kPan)) settled[i] = bytes.size();
     }
   }
-  void mask(std::span<policies::ValueView> values, std::span<const policies::Finding> findings, policies::MaskStyle) override {
+  void mask(std::span<policies::ValueView> values, std::span<const policies::Finding> findings,
+            policies::MaskStyle) override {
     for (const policies::Finding& finding : findings) {
       uint8_t* const at = values[finding.value].bytes.data() + finding.offset;
       const std::string replacement = finding.length == 8 ? int8(kMaskedNumber) : std::string(kMasked);
@@ -67,7 +70,7 @@ struct Submitted {
   bool record_intent;
   bool certain;
   std::string encoding;
-  std::vector<BindValue> values;         // their bytes are not kept
+  std::vector<BindValue> values;  // their bytes are not kept
   std::vector<std::string> value_bytes;
 };
 
@@ -79,7 +82,8 @@ struct Completed {
   std::map<std::string, uint64_t> findings;
 };
 
-// Lets everything pass unless a test says otherwise. By text: what is in `refuse` is refused, in `park` is parked that often.
+// Lets everything pass unless a test says otherwise. By text: what is in `refuse` is refused, in `park` is parked that
+// often.
 class ScriptedGate final : public Gate {
  public:
   Answer submit(const CommandRequest& request) override {
@@ -92,9 +96,17 @@ class ScriptedGate final : public Gate {
       return Parked{};
     }
     parked = false;
-    submitted.push_back({request.stage, text, std::string(request.statement_name), request.statement != nullptr, request.record_intent,
-                         request.settings.certain, request.settings.client_encoding, {request.values.begin(), request.values.end()}, {}});
-    for (const BindValue& value : request.values) submitted.back().value_bytes.emplace_back(value.bytes.begin(), value.bytes.end());
+    submitted.push_back({request.stage,
+                         text,
+                         std::string(request.statement_name),
+                         request.statement != nullptr,
+                         request.record_intent,
+                         request.settings.certain,
+                         request.settings.client_encoding,
+                         {request.values.begin(), request.values.end()},
+                         {}});
+    for (const BindValue& value : request.values)
+      submitted.back().value_bytes.emplace_back(value.bytes.begin(), value.bytes.end());
     if (refuse_stages.count(request.stage) != 0 || (refuse.count(text) != 0 && request.stage != Stage::bind)) {
       return Refused{"blocked by rule \"r\"", "42501"};
     }
@@ -138,7 +150,8 @@ class ScriptedGate final : public Gate {
   std::vector<SessionNote> notes;
 };
 
-// Drives a machine as the pump does. `split` cuts what arrives into pieces of that many bytes; 0: as much as one read takes.
+// Drives a machine as the pump does. `split` cuts what arrives into pieces of that many bytes; 0: as much as one read
+// takes.
 class Session {
  public:
   explicit Session(size_t split = 0, uint64_t statement_bytes_max = 16u << 20) : split_(split) {
@@ -164,8 +177,8 @@ class Session {
   // Takes the session to ReadyForQuery and forgets what was said.
   void start() {
     client(fe::startup({{"user", "alice"}, {"database", "shop"}}));
-    server(be::authentication(0) + be::parameter("client_encoding", "UTF8") + be::parameter("standard_conforming_strings", "on") +
-           be::key_data() + be::ready());
+    server(be::authentication(0) + be::parameter("client_encoding", "UTF8") +
+           be::parameter("standard_conforming_strings", "on") + be::key_data() + be::ready());
     EXPECT_EQ(machine->phase(), Phase::idle);
     forget();
   }
@@ -212,8 +225,10 @@ class Session {
     }
   }
   void execute() {
-    for (const Actions::Piece& piece : actions_.client()) to_client.append(reinterpret_cast<const char*>(piece.data), piece.size);
-    for (const Actions::Piece& piece : actions_.server()) to_server.append(reinterpret_cast<const char*>(piece.data), piece.size);
+    for (const Actions::Piece& piece : actions_.client())
+      to_client.append(reinterpret_cast<const char*>(piece.data), piece.size);
+    for (const Actions::Piece& piece : actions_.server())
+      to_server.append(reinterpret_cast<const char*>(piece.data), piece.size);
     if (closed == CloseReason::none) {
       closed = actions_.close_reason();
       close_detail = actions_.close_detail();

@@ -21,8 +21,8 @@ TEST_P(PostgresQuery, WithoutCardDataEveryByteIsTheServers) {
   session.client(fe::query("SELECT a, b FROM t"));
   EXPECT_EQ(session.to_server, fe::query("SELECT a, b FROM t"));
   EXPECT_EQ(session.machine->phase(), Phase::busy);
-  const std::string answer = be::row_description({{"a"}, {"b", 23}}) + be::row({"some longer text", "1"}) + be::row({std::nullopt, "2"}) +
-                             be::complete("SELECT 2") + be::ready();
+  const std::string answer = be::row_description({{"a"}, {"b", 23}}) + be::row({"some longer text", "1"}) +
+                             be::row({std::nullopt, "2"}) + be::complete("SELECT 2") + be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
   EXPECT_EQ(gate.completed.at(1).rows, 2u);
@@ -33,8 +33,8 @@ TEST_P(PostgresQuery, WithoutCardDataEveryByteIsTheServers) {
 
 TEST_P(PostgresQuery, ValuesAreMaskedWhereTheyStand) {
   const auto answer = [](std::string_view pan, uint64_t number) {
-    return be::row_description({{"id", 23}, {"pan"}, {"n", 20, 1}}) + be::row({"1", "card " + std::string(pan) + ".", int8(number)}) +
-           be::complete("SELECT 1") + be::ready();
+    return be::row_description({{"id", 23}, {"pan"}, {"n", 20, 1}}) +
+           be::row({"1", "card " + std::string(pan) + ".", int8(number)}) + be::complete("SELECT 1") + be::ready();
   };
   session.client(fe::query("SELECT"));
   session.server(answer(kPan, kPanNumber));
@@ -59,7 +59,9 @@ TEST_P(PostgresQuery, ErrorsAndNoticesAreMaskedInEveryField) {
 TEST_P(PostgresQuery, WhatComesUnaskedIsMaskedAndReportedWithoutACommand) {
   session.server(be::notification("channel", kPan) + be::parameter("application_name", kPan));
   EXPECT_EQ(session.to_client, be::notification("channel", kMasked) + be::parameter("application_name", kMasked));
-  EXPECT_EQ(gate.completed.at(0).findings.count("notification") + gate.completed.at(0).findings.count("parameter_status"), 2u);
+  EXPECT_EQ(
+      gate.completed.at(0).findings.count("notification") + gate.completed.at(0).findings.count("parameter_status"),
+      2u);
 }
 
 TEST_P(PostgresQuery, ColumnNamesAreMasked) {
@@ -71,8 +73,9 @@ TEST_P(PostgresQuery, ColumnNamesAreMasked) {
 
 TEST_P(PostgresQuery, SeveralStatementsInOneText) {
   session.client(fe::query("SELECT 1; INSERT; SELECT 2"));
-  const std::string answer = be::row_description({{"a"}}) + be::row({"1"}) + be::complete("SELECT 1") + be::complete("INSERT 0 5") +
-                             be::row_description({{"a"}, {"b"}}) + be::row({"1", "2"}) + be::complete("SELECT 1") + be::ready();
+  const std::string answer = be::row_description({{"a"}}) + be::row({"1"}) + be::complete("SELECT 1") +
+                             be::complete("INSERT 0 5") + be::row_description({{"a"}, {"b"}}) + be::row({"1", "2"}) +
+                             be::complete("SELECT 1") + be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
   EXPECT_EQ(gate.completed.at(1).rows, 7u);
@@ -80,8 +83,8 @@ TEST_P(PostgresQuery, SeveralStatementsInOneText) {
 
 TEST_P(PostgresQuery, AnEmptyQueryAndPipelinedQueries) {
   session.client(fe::query("") + fe::query("SELECT 1") + fe::query("SELECT 2"));
-  const std::string answer = be::empty_query() + be::ready() + be::row_description({{"a"}}) + be::row({"1"}) + be::complete("SELECT 1") +
-                             be::ready() + be::error("42P01", "no") + be::ready();
+  const std::string answer = be::empty_query() + be::ready() + be::row_description({{"a"}}) + be::row({"1"}) +
+                             be::complete("SELECT 1") + be::ready() + be::error("42P01", "no") + be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
   EXPECT_EQ(gate.completed.size(), 3u);
@@ -115,8 +118,9 @@ TEST_P(PostgresQuery, MalformedMessagesOfTheClientEndTheSession) {
   const std::string no_end = message('Q', W().text("SELECT 1"));
   const std::string two_texts = message('Q', W().cstring("SELECT 1").cstring("DROP TABLE t"));
   const std::string unknown = "?\0\0\0\4";
-  for (const std::string& bad : {no_end, two_texts, unknown, message('Q', W()), message('P', W().cstring("").cstring("")),
-                                 message('D', W().u8('Z').cstring("")), fe::password("again"), std::string("Q\x7f\xff\xff\xff", 5)}) {
+  for (const std::string& bad :
+       {no_end, two_texts, unknown, message('Q', W()), message('P', W().cstring("").cstring("")),
+        message('D', W().u8('Z').cstring("")), fe::password("again"), std::string("Q\x7f\xff\xff\xff", 5)}) {
     Session fresh{GetParam()};
     fresh.start();
     fresh.client(bad);
@@ -131,9 +135,10 @@ TEST_P(PostgresQuery, WhatTheServerMayNotSayEndsTheSession) {
   const std::string short_row = message('D', W().u16(2).i32(1).text("x"));
   const std::string long_row = message('D', W().u16(1).i32(1).text("xy"));
   const std::string columns = be::row_description({{"a"}});
-  for (const std::string& bad : {be::row({"no description"}), columns + short_row, columns + long_row, columns + be::row({"1", "2"}),
-                                 be::parse_complete(), be::copy_data("x\n"), be::copy_response('W'), columns + columns,
-                                 std::string("!"), be::function_result("x"), be::suspended(), message('E', W().u8('S').text("x"))}) {
+  for (const std::string& bad :
+       {be::row({"no description"}), columns + short_row, columns + long_row, columns + be::row({"1", "2"}),
+        be::parse_complete(), be::copy_data("x\n"), be::copy_response('W'), columns + columns, std::string("!"),
+        be::function_result("x"), be::suspended(), message('E', W().u8('S').text("x"))}) {
     Session fresh{GetParam()};
     fresh.start();
     fresh.client(fe::query("SELECT"));
@@ -147,7 +152,8 @@ TEST_P(PostgresQuery, WhatTheServerMayNotSayEndsTheSession) {
 
 TEST_P(PostgresQuery, AViolationPassesNothingOfTheBadMessageOn) {
   session.client(fe::query("SELECT"));
-  session.server(be::row_description({{"a"}}) + be::row({"good row here"}) + message('D', W().u16(1).i32(40).text(kPan)));
+  session.server(be::row_description({{"a"}}) + be::row({"good row here"}) +
+                 message('D', W().u16(1).i32(40).text(kPan)));
   EXPECT_THAT(session.to_client, HasSubstr("good row here"));
   EXPECT_THAT(session.to_client, Not(HasSubstr("4111")));
 }
@@ -199,8 +205,8 @@ TEST_P(PostgresQuery, ATextThatDependsOnSettingsWaitsForThoseInFlight) {
   session.client(fe::query("SET standard_conforming_strings = off") + fe::query(depends));
   EXPECT_EQ(gate.submitted.size(), 1u);
   EXPECT_TRUE(session.machine->parked());
-  session.server(be::complete("SET") + be::parameter("standard_conforming_strings", "off") + be::parameter("client_encoding", "SJIS") +
-                 be::ready());
+  session.server(be::complete("SET") + be::parameter("standard_conforming_strings", "off") +
+                 be::parameter("client_encoding", "SJIS") + be::ready());
   ASSERT_EQ(gate.submitted.size(), 2u);
   EXPECT_TRUE(gate.submitted[1].certain);
   EXPECT_EQ(gate.submitted[1].encoding, "SJIS");
@@ -215,7 +221,8 @@ TEST_P(PostgresQuery, ATextThatDependsOnNothingDoesNotWait) {
 
 TEST_P(PostgresQuery, WithinASegmentTheReadingIsUncertain) {
   gate.shape["SET x"] = [](Statement& s) { s.may_change_settings = true; };
-  session.client(fe::parse("", "SET x") + fe::bind("", "") + fe::execute("") + fe::parse("", "SELECT '\\'") + fe::sync());
+  session.client(fe::parse("", "SET x") + fe::bind("", "") + fe::execute("") + fe::parse("", "SELECT '\\'") +
+                 fe::sync());
   ASSERT_EQ(gate.submitted.size(), 4u);
   EXPECT_FALSE(gate.submitted[3].certain) << "the setting is reported with ReadyForQuery only";
 }

@@ -11,8 +11,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// Answers what it is sent: BEGIN, COMMIT, ROLLBACK, anything else as a statement without rows. Calls of unknown functions, statements and
-// portals fail; in an aborted transaction everything but COMMIT and ROLLBACK does.
+// Answers what it is sent: BEGIN, COMMIT, ROLLBACK, anything else as a statement without rows. Calls of unknown
+// functions, statements and portals fail; in an aborted transaction everything but COMMIT and ROLLBACK does.
 class SmallServer {
  public:
   std::string answer(const std::string& bytes) {
@@ -82,13 +82,17 @@ class SmallServer {
         }
         break;
       }
-      case 'D': out = be::no_data(); break;
+      case 'D':
+        out = be::no_data();
+        break;
       case 'E': {
         const std::string portal(postgres::decode_execute(body)->portal);
-        out = portals_.count(portal) != 0 ? run(portals_[portal]) : fail("34000", "portal \"" + portal + "\" does not exist");
+        out = portals_.count(portal) != 0 ? run(portals_[portal])
+                                          : fail("34000", "portal \"" + portal + "\" does not exist");
         break;
       }
-      default: break;
+      default:
+        break;
     }
     skipping_ = out.starts_with("E");
     return out;
@@ -139,7 +143,8 @@ TEST_P(PostgresRefusal, AQueryAbortsItsTransaction) {
 }
 
 TEST_P(PostgresRefusal, AParseSkipsItsSegment) {
-  EXPECT_EQ(say(fe::parse("", "DROP TABLE customers") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") + fe::sync()),
+  EXPECT_EQ(say(fe::parse("", "DROP TABLE customers") + fe::bind("", "") + fe::describe('P', "") + fe::execute("") +
+                fe::sync()),
             kRefused + be::ready('I'));
   EXPECT_EQ(gate.submitted.size(), 1u) << "what the server will not look at needs no decision";
   EXPECT_EQ(server.ran.size(), 0u);
@@ -165,7 +170,8 @@ TEST_P(PostgresRefusal, AtBind) {
   gate.refuse_stages[Stage::bind] = 1;
   EXPECT_EQ(say(fe::bind("", "s") + fe::execute("") + fe::sync()), kRefused + be::ready('I'));
   gate.refuse_stages.clear();
-  EXPECT_EQ(say(fe::bind("", "s") + fe::execute("") + fe::sync()), be::bind_complete() + be::complete("SELECT 1") + be::ready('I'));
+  EXPECT_EQ(say(fe::bind("", "s") + fe::execute("") + fe::sync()),
+            be::bind_complete() + be::complete("SELECT 1") + be::ready('I'));
 }
 
 TEST_P(PostgresRefusal, AtExecute) {
@@ -184,7 +190,8 @@ TEST_P(PostgresRefusal, AFunctionCall) {
 TEST_P(PostgresRefusal, ARefusedNameKeepsTheServersMeaning) {
   EXPECT_EQ(say(fe::parse("s", "SELECT 1") + fe::sync()), be::parse_complete() + be::ready('I'));
   EXPECT_EQ(say(fe::parse("s", "DROP TABLE customers") + fe::sync()), kRefused + be::ready('I'));
-  EXPECT_EQ(say(fe::bind("", "s") + fe::execute("") + fe::sync()), be::bind_complete() + be::complete("SELECT 1") + be::ready('I'));
+  EXPECT_EQ(say(fe::bind("", "s") + fe::execute("") + fe::sync()),
+            be::bind_complete() + be::complete("SELECT 1") + be::ready('I'));
   EXPECT_EQ(gate.submitted.back().text, "SELECT 1");
 }
 
@@ -229,7 +236,8 @@ TEST_P(PostgresRefusal, AStandInThatIsNotRefusedEndsTheSession) {
 
 TEST_P(PostgresRefusal, NoticesThatNameTheStandInAreSwallowed) {
   session.client(fe::query("DROP TABLE customers"));
-  const std::string text(postgres::decode_query(std::vector<uint8_t>(session.to_server.begin() + 5, session.to_server.end()))->text);
+  const std::string text(
+      postgres::decode_query(std::vector<uint8_t>(session.to_server.begin() + 5, session.to_server.end()))->text);
   session.server(be::report('N', {{'S', "LOG"}, {'M', "statement: " + text}}) + be::error("42883", text) + be::ready());
   EXPECT_EQ(session.to_client, kRefused + be::ready());
 }

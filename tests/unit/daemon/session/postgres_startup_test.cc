@@ -21,7 +21,8 @@ TEST_P(PostgresStartup, GoesByUntouched) {
   EXPECT_EQ(gate.claims[0].database, "alice") << "the database defaults to the user";
   EXPECT_EQ(gate.claims[0].application, "psql");
   EXPECT_EQ(session.machine->phase(), Phase::authentication);
-  const std::string answer = be::authentication(0) + be::parameter("client_encoding", "UTF8") + be::key_data() + be::ready();
+  const std::string answer =
+      be::authentication(0) + be::parameter("client_encoding", "UTF8") + be::key_data() + be::ready();
   session.server(answer);
   EXPECT_EQ(session.to_client, answer);
   EXPECT_THAT(gate.notes, ElementsAre(SessionNote::authenticated));
@@ -119,8 +120,9 @@ TEST_P(PostgresStartup, AParkedCancelRequestWaits) {
 }
 
 TEST_P(PostgresStartup, NonsenseEndsTheSession) {
-  for (const std::string& nonsense : {std::string("GET / HTTP/1.1\r\n"), std::string("\x16\x03\x01\x02\x00", 5), std::string("\0\0\0\3", 4),
-                                      as_text(W().u32(10001).bytes()), fe::request(0x00020000)}) {
+  for (const std::string& nonsense :
+       {std::string("GET / HTTP/1.1\r\n"), std::string("\x16\x03\x01\x02\x00", 5), std::string("\0\0\0\3", 4),
+        as_text(W().u32(10001).bytes()), fe::request(0x00020000)}) {
     Session fresh{GetParam()};
     fresh.client(nonsense);
     EXPECT_EQ(fresh.closed, CloseReason::protocol_violation);

@@ -17,14 +17,16 @@ using Bytes = std::vector<uint8_t>;
 template <typename Decode>
 void expect_only_the_whole(const Bytes& body, Decode decode) {
   EXPECT_TRUE(decode(body));
-  for (size_t cut = 0; cut < body.size(); ++cut) EXPECT_FALSE(decode(Bytes(body.begin(), body.begin() + static_cast<ptrdiff_t>(cut)))) << cut;
+  for (size_t cut = 0; cut < body.size(); ++cut)
+    EXPECT_FALSE(decode(Bytes(body.begin(), body.begin() + static_cast<ptrdiff_t>(cut)))) << cut;
   Bytes trailing = body;
   trailing.push_back(0);
   EXPECT_FALSE(decode(trailing)) << "bytes behind the last field";
 }
 
 TEST(Backend, RowDescription) {
-  const Bytes body = ByteWriter().u16(1).cstring("pan").u32(16384).u16(2).u32(25).u16(0xffff).u32(0xffffffff).u16(1).take();
+  const Bytes body =
+      ByteWriter().u16(1).cstring("pan").u32(16384).u16(2).u32(25).u16(0xffff).u32(0xffffffff).u16(1).take();
   std::vector<ColumnDescription> columns;
   ASSERT_TRUE(decode_row_description(body, columns));
   ASSERT_EQ(columns.size(), 1u);
@@ -74,9 +76,11 @@ TEST(Backend, Authentication) {
 TEST(Backend, CopyResponse) {
   EXPECT_FALSE(decode_copy_response(ByteWriter().u8(0).u16(1).u16(0).take())->binary);
   EXPECT_TRUE(decode_copy_response(ByteWriter().u8(1).u16(1).u16(1).take())->binary);
-  EXPECT_TRUE(decode_copy_response(ByteWriter().u8(0).u16(2).u16(0).u16(1).take())->binary) << "one binary column is enough";
+  EXPECT_TRUE(decode_copy_response(ByteWriter().u8(0).u16(2).u16(0).u16(1).take())->binary)
+      << "one binary column is enough";
   EXPECT_FALSE(decode_copy_response(ByteWriter().u8(2).u16(0).take()));
-  expect_only_the_whole(ByteWriter().u8(0).u16(1).u16(0).take(), [](const Bytes& b) { return decode_copy_response(b).has_value(); });
+  expect_only_the_whole(ByteWriter().u8(0).u16(1).u16(0).take(),
+                        [](const Bytes& b) { return decode_copy_response(b).has_value(); });
 }
 
 TEST(Backend, CommandCompleteNamesRows) {

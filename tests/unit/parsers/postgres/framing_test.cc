@@ -9,9 +9,13 @@
 namespace sluice::postgres {
 namespace {
 
-std::vector<uint8_t> header(uint8_t tag, uint32_t length) { return parsers::ByteWriter().u8(tag).u32(length).take(); }
+std::vector<uint8_t> header(uint8_t tag, uint32_t length) {
+  return parsers::ByteWriter().u8(tag).u32(length).take();
+}
 
-FrameState state(uint8_t tag, uint32_t length, const BoundsTable& bounds) { return peek_frame(header(tag, length), bounds).state; }
+FrameState state(uint8_t tag, uint32_t length, const BoundsTable& bounds) {
+  return peek_frame(header(tag, length), bounds).state;
+}
 
 TEST(Framing, AHeaderTellsTheSizeOfItsMessage) {
   const Frame frame = peek_frame(header('Q', 4 + 9), kFrontendBounds);
@@ -46,7 +50,8 @@ TEST(Framing, OnlyTagsOfTheProtocolExist) {
 }
 
 TEST(Framing, ALengthCountsItself) {
-  for (uint32_t length = 0; length < 4; ++length) EXPECT_EQ(state('S', length, kFrontendBounds), FrameState::bad_length);
+  for (uint32_t length = 0; length < 4; ++length)
+    EXPECT_EQ(state('S', length, kFrontendBounds), FrameState::bad_length);
   EXPECT_EQ(state('S', 4, kFrontendBounds), FrameState::ok);
   EXPECT_EQ(state('S', 5, kFrontendBounds), FrameState::bad_length) << "Sync has no body";
 }

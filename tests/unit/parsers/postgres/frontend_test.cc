@@ -15,12 +15,15 @@ namespace {
 using parsers::ByteWriter;
 using Bytes = std::vector<uint8_t>;
 
-Bytes body_of(const Bytes& message) { return {message.begin() + kHeaderBytes, message.end()}; }
+Bytes body_of(const Bytes& message) {
+  return {message.begin() + kHeaderBytes, message.end()};
+}
 
 template <typename Decode>
 void expect_only_the_whole(const Bytes& body, Decode decode) {
   EXPECT_TRUE(decode(body));
-  for (size_t cut = 0; cut < body.size(); ++cut) EXPECT_FALSE(decode(Bytes(body.begin(), body.begin() + static_cast<ptrdiff_t>(cut)))) << cut;
+  for (size_t cut = 0; cut < body.size(); ++cut)
+    EXPECT_FALSE(decode(Bytes(body.begin(), body.begin() + static_cast<ptrdiff_t>(cut)))) << cut;
   Bytes trailing = body;
   trailing.push_back(0);
   EXPECT_FALSE(decode(trailing)) << "bytes behind the last field";
@@ -57,7 +60,19 @@ TEST(Frontend, Execute) {
 }
 
 Bytes bind_body() {
-  return ByteWriter().cstring("p").cstring("s").u16(2).u16(0).u16(1).u16(2).i32(3).text("abc").i32(-1).u16(1).u16(1).take();
+  return ByteWriter()
+      .cstring("p")
+      .cstring("s")
+      .u16(2)
+      .u16(0)
+      .u16(1)
+      .u16(2)
+      .i32(3)
+      .text("abc")
+      .i32(-1)
+      .u16(1)
+      .u16(1)
+      .take();
 }
 
 TEST(Frontend, Bind) {
@@ -80,7 +95,8 @@ TEST(Frontend, Bind) {
 
 TEST(Frontend, TheBeginningOfABindSaysWhatIsThere) {
   const std::string value(1000, 'v');
-  const Bytes body = ByteWriter().cstring("").cstring("s").u16(0).u16(2).i32(1000).text(value).i32(4).text("tail").u16(0).take();
+  const Bytes body =
+      ByteWriter().cstring("").cstring("s").u16(0).u16(2).i32(1000).text(value).i32(4).text("tail").u16(0).take();
   Bind bind;
   ASSERT_TRUE(decode_bind(std::span(body).first(100), body.size(), bind));
   ASSERT_EQ(bind.parameters.size(), 2u);
@@ -100,10 +116,12 @@ TEST(Frontend, ABeginningWithoutNamesIsNotEnough) {
 TEST(Frontend, BindCountsMustFit) {
   Bind bind;
   const auto refused = [&bind](const Bytes& body) { return !decode_bind(body, body.size(), bind); };
-  EXPECT_TRUE(refused(ByteWriter().cstring("").cstring("").u16(2).u16(0).u16(0).u16(1).i32(-1).u16(0).take())) << "two formats, one value";
+  EXPECT_TRUE(refused(ByteWriter().cstring("").cstring("").u16(2).u16(0).u16(0).u16(1).i32(-1).u16(0).take()))
+      << "two formats, one value";
   EXPECT_TRUE(refused(ByteWriter().cstring("").cstring("").u16(1).u16(2).u16(0).u16(0).take())) << "no such format";
   EXPECT_TRUE(refused(ByteWriter().cstring("").cstring("").u16(0).u16(1).i32(-2).u16(0).take())) << "negative length";
-  EXPECT_TRUE(refused(ByteWriter().cstring("").cstring("").u16(0).u16(1).i32(0x7fffffff).u16(0).take())) << "longer than the message";
+  EXPECT_TRUE(refused(ByteWriter().cstring("").cstring("").u16(0).u16(1).i32(0x7fffffff).u16(0).take()))
+      << "longer than the message";
 }
 
 TEST(Frontend, ResultFormatsThatDiffer) {
@@ -128,8 +146,9 @@ TEST(Frontend, FunctionCall) {
 }
 
 TEST(Build, MessagesHaveTheirLength) {
-  for (const Bytes& message : {build_query("x"), build_parse("n", "t"), build_bind("p", "s"), build_execute("p"), build_function_call(0),
-                               build_copy_fail("m"), build_flush(), build_describe(NameKind::statement, "s")}) {
+  for (const Bytes& message :
+       {build_query("x"), build_parse("n", "t"), build_bind("p", "s"), build_execute("p"), build_function_call(0),
+        build_copy_fail("m"), build_flush(), build_describe(NameKind::statement, "s")}) {
     const Frame frame = peek_frame(message, kFrontendBounds);
     EXPECT_EQ(frame.state, FrameState::ok);
     EXPECT_EQ(frame.total_bytes(), message.size());

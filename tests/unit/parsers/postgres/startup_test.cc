@@ -15,7 +15,9 @@ using Bytes = std::vector<uint8_t>;
 Bytes packet(uint32_t code, std::string_view body) {
   return parsers::ByteWriter().u32(static_cast<uint32_t>(8 + body.size())).u32(code).text(body).take();
 }
-constexpr uint32_t version(uint32_t major, uint32_t minor) { return major << 16 | minor; }
+constexpr uint32_t version(uint32_t major, uint32_t minor) {
+  return major << 16 | minor;
+}
 using namespace std::string_view_literals;
 
 TEST(Startup, EveryCutIsIncomplete) {
@@ -26,7 +28,9 @@ TEST(Startup, EveryCutIsIncomplete) {
 }
 
 TEST(Startup, ReadsParameters) {
-  Bytes bytes = packet(version(3, 2), "user\0alice\0database\0shop\0_pq_.x\0" "1\0\0"sv);
+  Bytes bytes = packet(version(3, 2),
+                       "user\0alice\0database\0shop\0_pq_.x\0"
+                       "1\0\0"sv);
   bytes.push_back('Q');  // what follows is not its business
   const StartupPacket startup = read_startup(bytes);
   EXPECT_EQ(startup.kind, StartupKind::startup_message);
@@ -76,7 +80,8 @@ TEST(Startup, KnowsOtherVersionsAndProtocols) {
 
 TEST(Startup, ReplicationIsAnythingThatIsNotSurelyNo) {
   for (const auto no : {"false", "OFF", "no", "0", "f", "N"}) EXPECT_FALSE(asks_for_replication(no)) << no;
-  for (const auto yes : {"true", "database", "on", "1", "", "falsey", "of"}) EXPECT_TRUE(asks_for_replication(yes)) << yes;
+  for (const auto yes : {"true", "database", "on", "1", "", "falsey", "of"})
+    EXPECT_TRUE(asks_for_replication(yes)) << yes;
 }
 
 }  // namespace
