@@ -4,7 +4,7 @@ import subprocess
 
 import pgwire
 import pytest
-from database import PG_BIN
+from database import PG_BIN, wait_until
 
 LONG = "x" * 100_000
 
@@ -156,6 +156,9 @@ def test_cancel_reaches_the_right_server(sluice, postgres):
     with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as connection:
         key = next(payload for kind, payload in connection.greeting if kind == b"K")
         connection.send(pgwire.query("select pg_sleep(30)"))
+        # A server ignores the cancellation of a backend that is idle, so the statement has to be running first.
+        running = "select count(*) from pg_stat_activity where query = 'select pg_sleep(30)' and state = 'active'"
+        wait_until("the statement runs", lambda: postgres.psql(running) == "1")
         with pgwire.Connection("127.0.0.1", postgres.port, login=False) as other:
             other.send(pgwire.cancel_request(struct.unpack("!I", key[:4])[0], key[4:]))
             with pytest.raises((pgwire.Closed, ConnectionError)):
