@@ -60,7 +60,7 @@ void Recorder::publish(events::EventBuilder& event) {
   const std::lock_guard lock(mutex_);
   flush_locked();
   events::EncodedEvent encoded = event.build(*scanner_, self_findings_);
-  if (waiting_.empty() && ring_.publish(std::move(encoded)).has_value()) return;
+  if (waiting_.empty() && ring_.publish(encoded).has_value()) return;
   if (waiting_.size() >= kWaitingMax) {
     ++lost_;
     return;
@@ -84,7 +84,7 @@ void Recorder::flush_waiting() {
 
 void Recorder::flush_locked() {
   while (!waiting_.empty()) {
-    if (!ring_.publish(std::move(waiting_.front())).has_value()) return;  // full: it is still whole
+    if (!ring_.publish(waiting_.front()).has_value()) return;
     waiting_.pop_front();
   }
   if (lost_ == 0) return;

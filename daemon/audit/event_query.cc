@@ -123,7 +123,7 @@ Result<bool> EventStream::State::enter_next() {
   if (!listing) return tl::unexpected(listing.error());
   const auto next = std::upper_bound(listing->segments.begin(), listing->segments.end(), name);
   if (next == listing->segments.end()) return false;
-  const std::string segment = *next;
+  const std::string& segment = *next;
   if (query.until_ns != INT64_MAX) {
     const auto header = header_of(path(segment));
     if (header.has_value() && header->created_ns > plus_slack(query.until_ns)) return false;

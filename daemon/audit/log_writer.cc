@@ -60,7 +60,7 @@ LogWriter::~LogWriter() {
 
 Status LogWriter::start() {
   if (!wake_fd_.valid()) return fail_errno("eventfd", errno);
-  if (const Status status = store_.begin(); !status) return status;
+  if (Status status = store_.begin(); !status) return status;
   publish_status();
   thread_ = std::thread([this] { run(); });
   return {};
@@ -169,9 +169,9 @@ Result<bool> LogWriter::append_pass() {
 
 Status LogWriter::append_event(const events::EventView& event) {
   if (!store_.fits(appender_.bytes_needed(event))) {
-    if (const Status status = commit(); !status) return status;
-    if (const Status status = store_.wait_reserve(); !status) return status;
-    if (const Status status = store_.roll(); !status) return status;
+    if (Status status = commit(); !status) return status;
+    if (Status status = store_.wait_reserve(); !status) return status;
+    if (Status status = store_.roll(); !status) return status;
   }
   appender_.append(event);
   if (store_.unwritten_bytes() > kUnwrittenBytesMax) return store_.write();
@@ -233,7 +233,7 @@ bool LogWriter::commit_due(int64_t now_ns) const {
 
 Status LogWriter::commit() {
   if (store_.uncommitted_bytes() > 0) last_commit_ns_ = monotonic_ns();
-  if (const Status status = store_.commit(); !status) return status;
+  if (Status status = store_.commit(); !status) return status;
   appender_.committed();
   last_commit_events_ = uncommitted_events_;
   uncommitted_events_ = 0;

@@ -105,7 +105,7 @@ Status cut_abandoned(FileSystem& file_system, const RecoveryInput& input, Segmen
   if (next.previous_end != PreviousEnd::abandoned || scan.file_bytes <= next.previous_bytes) return {};
   auto fd = file_system.open_file(input.directory + "/" + scan.name, O_RDWR);
   if (!fd) return tl::unexpected(fd.error());
-  if (const Status status = file_system.truncate(fd->get(), next.previous_bytes); !status) return status;
+  if (Status status = file_system.truncate(fd->get(), next.previous_bytes); !status) return status;
   auto again = scan_segment(input.directory, scan.name, {});
   if (!again) return tl::unexpected(again.error());
   scan = std::move(*again);

@@ -212,7 +212,7 @@ Status SegmentStore::write() {
 }
 
 Status SegmentStore::commit() {
-  if (const Status status = write(); !status) return status;
+  if (Status status = write(); !status) return status;
   if (offset_ == committed_.offset) return {};
   if (const Status status = file_system_.sync_data(fd_.get()); !status) return within(name_, status.error());
   committed_ = {offset_, frontier_};
@@ -246,7 +246,7 @@ void SegmentStore::ended(PreviousEnd how, uint64_t bytes) {
 }
 
 Status SegmentStore::roll() {
-  if (const Status status = seal(SealReason::rolled); !status) return status;
+  if (Status status = seal(SealReason::rolled); !status) return status;
   return begin();
 }
 
@@ -260,7 +260,7 @@ void SegmentStore::abandon() {
 
 Status SegmentStore::close() {
   if (!active()) return {};
-  if (const Status status = commit(); !status) return status;
+  if (Status status = commit(); !status) return status;
   // First the reserve, then the seal: a sealed log has nothing beside its segments.
   Status status = reserve_.discard();
   if (status) status = file_system_.sync_directory(options_.directory_fd);

@@ -140,13 +140,13 @@ void AnalysisPool::run() {
     if (expired) {
       next.mailbox->put({next.job.ticket, unknown_analysis("analysis did not get its turn in time")});
     } else {
-      answer(std::move(next));
+      answer(next);
     }
     lock.lock();
   }
 }
 
-void AnalysisPool::answer(Waiting waiting) {
+void AnalysisPool::answer(const Waiting& waiting) {
   const sql::TextSettings settings{waiting.job.client_encoding, waiting.job.standard_conforming_strings,
                                    waiting.job.certain};
   sql::Analysis analysis = sql::analyze(waiting.job.text, settings, limits_.analysis);

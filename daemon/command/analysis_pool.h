@@ -106,7 +106,7 @@ class AnalysisPool {
   [[nodiscard]] Status spawn();
   static void* thread_main(void* pool);
   void run();
-  void answer(Waiting waiting);
+  void answer(const Waiting& waiting);
 
   const PoolLimits limits_;
   mutable std::mutex mutex_;

@@ -30,6 +30,7 @@ std::vector<const Problem*> in_order(const Problems& problems) {
     return std::tie(a.file, a.problem->line, a.problem->column) < std::tie(b.file, b.problem->line, b.problem->column);
   });
   std::vector<const Problem*> ordered;
+  ordered.reserve(places.size());
   for (const Place& place : places) ordered.push_back(place.problem);
   return ordered;
 }

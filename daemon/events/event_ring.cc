@@ -63,7 +63,7 @@ struct EventRing::Impl {
 EventRing::EventRing(int durable_fd) : impl_(std::make_unique<Impl>(durable_fd)) {}
 EventRing::~EventRing() = default;
 
-std::optional<uint64_t> EventRing::publish(EncodedEvent&& event) {
+std::optional<uint64_t> EventRing::publish(EncodedEvent& event) {
   Impl& ring = *impl_;
   const uint64_t sequence = ring.published.load(std::memory_order_relaxed) + 1;
   if (sequence - ring.released_seen > kSlots) {

@@ -45,8 +45,9 @@ class EventRing {
   EventRing& operator=(const EventRing&) = delete;
 
   // --- producer ---
-  // Sequence of the event (from 1), or nullopt where the ring is full.
-  [[nodiscard]] std::optional<uint64_t> publish(EncodedEvent&& event);
+  // Sequence of the event (from 1), or nullopt where the ring is full; only an event that was taken is moved from.
+  [[nodiscard]] std::optional<uint64_t> publish(EncodedEvent& event);
+  [[nodiscard]] std::optional<uint64_t> publish(EncodedEvent&& event) { return publish(event); }
   [[nodiscard]] size_t free_slots() const;
   [[nodiscard]] uint64_t durable() const;  // all sequences up to this one are on disk
   [[nodiscard]] LogState state() const;

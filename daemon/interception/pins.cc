@@ -86,7 +86,7 @@ bool remove_pins(const std::string& directory, int& removed) {
     std::string name = entry->d_name;
     if (name == "." || name == "..") continue;
     if (names.size() >= kPinsMax) return false;
-    names.push_back(directory + "/" + name);
+    names.push_back(std::string(directory).append("/").append(name));
   }
   for (const std::string& name : names) {
     if (unlink(name.c_str()) != 0) return false;

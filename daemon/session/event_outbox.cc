@@ -4,15 +4,15 @@ namespace sluice::session {
 
 uint64_t EventOutbox::publish(events::EncodedEvent&& event) {
   if (waiting_.empty()) {
-    if (const auto sequence = ring_.publish(std::move(event)); sequence.has_value()) return last_sequence_ = *sequence;
+    if (const auto sequence = ring_.publish(event); sequence.has_value()) return last_sequence_ = *sequence;
   }
-  waiting_.push_back(std::move(event));  // a full ring does not take the event, so it is still whole
+  waiting_.push_back(std::move(event));
   return 0;
 }
 
 bool EventOutbox::flush() {
   while (!waiting_.empty()) {
-    const auto sequence = ring_.publish(std::move(waiting_.front()));
+    const auto sequence = ring_.publish(waiting_.front());
     if (!sequence.has_value()) return false;
     last_sequence_ = *sequence;
     waiting_.pop_front();

@@ -56,7 +56,7 @@ Worker::~Worker() = default;
 // --- other threads
 // -----------------------------------------------------------------------------------------------------
 
-bool Worker::adopt(std::shared_ptr<Arrival> arrival) {
+bool Worker::adopt(const std::shared_ptr<Arrival>& arrival) {
   session_count_.fetch_add(1, std::memory_order_relaxed);  // at once, so that the next choice of a worker sees it
   if (mailbox_->post([this, arrival] { welcome(*arrival); })) return true;
   session_count_.fetch_sub(1, std::memory_order_relaxed);

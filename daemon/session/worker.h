@@ -81,7 +81,7 @@ class Worker final : private SessionHost {
 
   // --- any thread ---
   // False where the worker takes no more; then the arrival still owns its socket.
-  [[nodiscard]] bool adopt(std::shared_ptr<Arrival> arrival);
+  [[nodiscard]] bool adopt(const std::shared_ptr<Arrival>& arrival);
   [[nodiscard]] bool post(io::Letter letter) { return mailbox_->post(std::move(letter)); }
   // Sessions end when they are idle, and after `timeout_ms` all the same; then run() returns.
   void drain(uint64_t timeout_ms);

@@ -158,6 +158,7 @@ class Converter {
   }
 
  private:
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): what iconv_open() returns when it fails
   static inline const iconv_t kNone = reinterpret_cast<iconv_t>(-1);
   void close() {
     if (from_ != nullptr) ::iconv_close(descriptor_);

@@ -118,7 +118,8 @@ std::optional<std::vector<std::string>> list_files(const std::string& directory,
     if (name.front() != '.' && name.ends_with(kExtension)) {
       names.push_back(name);
     } else if (name.front() != '.' && name.ends_with(".yml")) {
-      problem(Severity::warning, directory + "/" + name, "is not read", "policy files end in .yaml");
+      problem(Severity::warning, std::string(directory).append("/").append(name), "is not read",
+              "policy files end in .yaml");
     }
     if (names.size() > kPolicyFilesMax) {
       problem(Severity::error, directory, "more than " + std::to_string(kPolicyFilesMax) + " policy files", "");
@@ -152,7 +153,7 @@ std::shared_ptr<const PolicySet> load_policies(const std::string& directory,
   size_t bytes = 0;
   bool all_read = true;
   for (const std::string& name : *names) {
-    SourceFile file{name, directory + "/" + name, ""};
+    SourceFile file{name, std::string(directory).append("/").append(name), ""};
     std::optional<std::string> text = read_text_file(file.path, problems);
     all_read = all_read && text.has_value();
     if (!text) continue;
