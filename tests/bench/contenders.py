@@ -11,7 +11,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+
+from raw_client import idle_sessions
 
 PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 CGROUP_ROOTS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
@@ -44,15 +47,50 @@ def as_postgres(command):
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *map(str, command)]
 
 
-class Lab:
-    """Owns a scratch directory and every process; close() ends them all."""
+TARGETS_GROWN = RULES_GROWN = 10_000
+GROWN_SESSIONS = 5_000
 
-    def __init__(self, directory, binary, relay, base_port):
+
+@contextlib.contextmanager
+def scratch():
+    """A directory for a measurement's own files."""
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as directory:
+        yield directory
+
+
+class Lab:
+    """Owns a scratch directory and every process; contenders start when they are first asked for, close() ends them all."""
+
+    def __init__(self, directory, programs, base_port):
+        """programs: the paths of `sluice`, `relay` and `stub`."""
         self.directory = pathlib.Path(directory)
-        self.binary, self.relay, self.base_port = binary, relay, base_port
-        self.processes = []
-        self.cgroup = None
+        self.programs, self.base_port = programs, base_port
+        self.stub_port = base_port + 50
+        self.processes, self.sluices, self.clients, self.ready = [], [], [], {}
         self.directory.chmod(0o755)
+        self.makers = {
+            "direct": self.direct,
+            "relay": lambda: self.bare_relay("relay", base_port + 1, base_port),
+            "haproxy": lambda: self.haproxy("haproxy", base_port + 2, base_port),
+            "pgbouncer": self.pgbouncer,
+            "sluice": lambda: self.sluice("sluice", base_port),
+            "strict": lambda: self.sluice("strict", base_port, durability="strict"),
+            "accelerate auto": lambda: self.sluice("accelerate auto", base_port, accelerate="auto"),
+            "accelerate on": lambda: self.sluice("accelerate on", base_port, accelerate="on"),
+            "grown": self.grown,
+            "stub": self.stub,
+            "stub relay": lambda: self.bare_relay("stub relay", self.stub_port + 1, self.stub_port),
+            "stub haproxy": lambda: self.haproxy("stub haproxy", self.stub_port + 2, self.stub_port),
+            "stub sluice": lambda: self.sluice("stub sluice", self.stub_port),
+        }
+
+    def get(self, name):
+        """The contender of that name, with the server behind it running."""
+        if name not in self.ready:
+            if name not in ("stub", "direct"):
+                self.get("stub" if name.startswith("stub ") else "direct")
+            self.ready[name] = self.makers[name]()
+        return self.ready[name]
 
     def start(self, command, name, **options):
         log = open(self.directory / f"{name}.log", "wb")
@@ -73,15 +111,18 @@ class Lab:
         wait_for_port(self.base_port, "PostgreSQL")
         return Contender("direct", self.base_port, [])
 
-    def bare_relay(self):
-        port = self.base_port + 1
-        process = self.start([self.relay, port, self.base_port], "relay")
-        wait_for_port(port, "the relay")
-        return Contender("relay", port, [process.pid])
+    def stub(self):
+        self.start([self.programs["stub"], self.stub_port], "stub")
+        wait_for_port(self.stub_port, "the stub server")
+        return Contender("stub", self.stub_port, [])
 
-    def haproxy(self):
-        port = self.base_port + 2
-        config = self.directory / "haproxy.cfg"
+    def bare_relay(self, name, port, server_port):
+        process = self.start([self.programs["relay"], port, server_port], name)
+        wait_for_port(port, "the relay")
+        return Contender(name, port, [process.pid])
+
+    def haproxy(self, name, port, server_port):
+        config = self.directory / f"{name}.cfg"
         config.write_text(f"""global
   nbthread {os.cpu_count()}
   maxconn 4000
@@ -92,11 +133,11 @@ defaults
   timeout server 1h
 listen pg
   bind 127.0.0.1:{port}
-  server pg 127.0.0.1:{self.base_port}
+  server pg 127.0.0.1:{server_port}
 """)
-        process = self.start(["/usr/sbin/haproxy", "-db", "-f", config], "haproxy")
+        process = self.start(["/usr/sbin/haproxy", "-db", "-f", config], name)
         wait_for_port(port, "haproxy")
-        return Contender("haproxy", port, [process.pid])
+        return Contender(name, port, [process.pid])
 
     def pgbouncer(self):
         port = self.base_port + 3
@@ -120,32 +161,53 @@ unix_socket_dir =
         wait_for_port(port, "pgbouncer")
         return Contender("pgbouncer", port, [process.pid])
 
-    def sluice(self, durability="relaxed", accelerate="off", name="sluice"):
+    def sluice(self, name, server_port, durability="relaxed", accelerate="off", more_targets="", policies=None):
+        """A daemon that steers its own cgroup, so that several run side by side."""
         root = next(pathlib.Path(path) for path in CGROUP_ROOTS if (pathlib.Path(path) / "cgroup.procs").exists())
-        self.cgroup = root / f"sluice-bench-{os.getpid()}"
-        self.cgroup.mkdir(exist_ok=True)
-        config = self.directory / f"{name}.yaml"
+        word = name.replace(" ", "-")
+        cgroup = root / f"sluice-bench-{os.getpid()}-{word}"
+        cgroup.mkdir(exist_ok=True)
+        config = self.directory / f"{word}.yaml"
         config.write_text(f"""version: 1
 targets:
   - name: bench
     protocol: postgres
-    addresses: ["127.0.0.1:{self.base_port}"]
+    addresses: ["127.0.0.1:{server_port}"]
     accelerate: {accelerate}
-state_directory: {self.directory}/{name}
-audit: {{directory: {self.directory}/{name}/audit, durability: {durability}}}
-control: {{socket: {self.directory}/{name}.sock}}
-steering: {{bpf_directory: /sys/fs/bpf/sluice-bench-{os.getpid()}, cgroup: {self.cgroup}}}
+{more_targets}state_directory: {self.directory}/{word}
+audit: {{directory: {self.directory}/{word}/audit, durability: {durability}}}
+control: {{socket: {self.directory}/{word}.sock}}
+steering: {{bpf_directory: /sys/fs/bpf/sluice-bench-{os.getpid()}-{word}, cgroup: {cgroup}}}
+{f"policies: {policies}" if policies else ""}
 """)
-        process = self.start([self.binary, "run", "--config", config], name)
+        process = self.start([self.programs["sluice"], "run", "--config", config], word)
+        self.sluices.append((config, cgroup))
         deadline = time.monotonic() + READY_SECONDS
-        while subprocess.run([self.binary, "status", "--config", config], capture_output=True).returncode != 0:
+        while subprocess.run([self.programs["sluice"], "status", "--config", config], capture_output=True).returncode != 0:
             if time.monotonic() > deadline or process.poll() is not None:
-                raise SystemExit("bench: Sluice does not come up:\n" + (self.directory / f"{name}.log").read_text())
+                raise SystemExit("bench: Sluice does not come up:\n" + (self.directory / f"{word}.log").read_text())
             time.sleep(0.05)
-        self.sluice_config = config
-        return Contender("sluice", self.base_port, [process.pid], self.cgroup)
+        return Contender(name, server_port, [process.pid], cgroup)
+
+    def grown(self):
+        """Sluice with many targets and rules of which none concerns the traffic, and many sessions beside it that do nothing."""
+        self.get("stub")
+        policies = self.directory / "grown-policies"
+        policies.mkdir()
+        rules = "".join(f"  - {{name: r{i}, when: {{target: bench, statement: [drop], tables: [public.t{i}]}}, then: block, because: b}}\n"
+                        for i in range(RULES_GROWN))
+        (policies / "many.yaml").write_text("version: 1\nrules:\n" + rules)
+        targets = f"  - {{name: idle, protocol: postgres, addresses: ['127.0.0.1:{self.stub_port}']}}\n" + "".join(
+            f"  - {{name: t{i}, protocol: postgres, addresses: ['10.{i >> 16}.{i >> 8 & 255}.{i & 255}:5432']}}\n" for i in range(TARGETS_GROWN))
+        grown = self.sluice("grown", self.base_port, more_targets=targets, policies=policies)
+        idle = dataclasses.replace(grown, port=self.stub_port)
+        self.clients.append(idle_sessions(idle, GROWN_SESSIONS))
+        return grown
 
     def close(self):
+        for client in self.clients:
+            client.kill()
+            client.wait()
         for process in reversed(self.processes):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -155,10 +217,10 @@ steering: {{bpf_directory: /sys/fs/bpf/sluice-bench-{os.getpid()}, cgroup: {self
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self.cgroup is not None:
-            subprocess.run([self.binary, "unload", "--config", self.sluice_config], capture_output=True, check=False)
+        for config, cgroup in self.sluices:
+            subprocess.run([self.programs["sluice"], "unload", "--config", config], capture_output=True, check=False)
             with contextlib.suppress(OSError):
-                self.cgroup.rmdir()
+                cgroup.rmdir()
 
 
 def cpu_seconds(pids):

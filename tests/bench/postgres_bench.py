@@ -10,95 +10,15 @@ import os
 import pathlib
 import platform
 import random
-import re
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import contenders as lab_module  # noqa: E402
+from workloads import BULK_ROWS, workloads  # noqa: E402
 
-IDLE_SESSIONS = 400
-BULK_ROWS = 2_400_000  # × about 104 bytes of COPY text: 250 MB
-
-
-def pgbench(contender, seconds, clients, *flags):
-    """One pgbench run. Returns transactions per second, mean latency in µs, and proxy CPU in µs per transaction."""
-    command = [lab_module.PG_BIN / "pgbench", "-n", "-h", "127.0.0.1", "-p", contender.port, "-U", "postgres", "-S", "-c", clients,
-               "-j", min(clients, os.cpu_count()), "-T", seconds, *flags, "postgres"]
-    before = lab_module.cpu_seconds(contender.pids)
-    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, preexec_fn=contender.preexec, timeout=seconds * 10 + 60)
-    cpu = lab_module.cpu_seconds(contender.pids) - before
-    if run.returncode != 0:
-        raise SystemExit(f"bench: pgbench through {contender.name} failed:\n{run.stderr}")
-    transactions = int(re.search(r"actually processed: (\d+)", run.stdout).group(1))
-    tps = float(re.search(r"^tps = ([\d.]+)", run.stdout, re.M).group(1))
-    latency = float(re.search(r"latency average = ([\d.]+) ms", run.stdout).group(1)) * 1000
-    return {"rate": tps, "latency_us": latency, "cpu_us": cpu * 1e6 / max(transactions, 1)}
-
-
-def copy_out(contender):
-    """COPY of the bulk table to a client that throws it away. Returns MB/s, wall seconds and proxy CPU seconds."""
-    command = [lab_module.PG_BIN / "psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(contender.port), "-U", "postgres", "-c",
-               "COPY bulk TO STDOUT", "postgres"]
-    before = lab_module.cpu_seconds(contender.pids)
-    started = time.monotonic()
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, preexec_fn=contender.preexec) as process:
-        received = 0
-        while chunk := process.stdout.read1(1 << 20):
-            received += len(chunk)
-    wall = time.monotonic() - started
-    if process.returncode != 0:
-        raise SystemExit(f"bench: COPY through {contender.name} failed")
-    cpu = lab_module.cpu_seconds(contender.pids) - before
-    return {"rate": received / wall / 1e6, "wall_s": wall, "cpu_us": cpu * 1e6}
-
-
-IDLE_CLIENT = r"""
-import socket, struct, sys
-port, count = int(sys.argv[1]), int(sys.argv[2])
-body = struct.pack("!I", 196608) + b"user\0postgres\0database\0postgres\0\0"
-sessions = []
-for _ in range(count):
-    s = socket.create_connection(("127.0.0.1", port))
-    s.sendall(struct.pack("!I", len(body) + 4) + body)
-    data = b""
-    while not data.endswith(b"Z\0\0\0\x05I"):
-        piece = s.recv(65536)
-        if not piece: sys.exit("closed during start-up")
-        data += piece
-    sessions.append(s)
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
-def idle_memory(contender):
-    """Resident bytes that IDLE_SESSIONS authenticated, idle sessions add to the proxy, per session."""
-    before = lab_module.resident_bytes(contender.pids)
-    with subprocess.Popen([sys.executable, "-c", IDLE_CLIENT, str(contender.port), str(IDLE_SESSIONS)], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, preexec_fn=contender.preexec) as client:
-        if client.stdout.readline() != b"ready\n":
-            raise SystemExit(f"bench: idle sessions through {contender.name} failed")
-        time.sleep(0.5)
-        grown = lab_module.resident_bytes(contender.pids) - before
-        client.stdin.close()
-    return {"rate": grown / IDLE_SESSIONS, "cpu_us": 0}
-
-
-def workloads(options):
-    seconds = options.seconds
-    return {
-        # First, and once: memory that an earlier run has left with the allocator would be reused and hide the growth.
-        "idle": (f"memory per idle session ({IDLE_SESSIONS} sessions)", "bytes", 1, idle_memory),
-        "select_8": ("pgbench -S -M prepared, 8 clients", "tps", options.rounds, lambda c: pgbench(c, seconds, 8, "-M", "prepared")),
-        "select_1": ("pgbench -S -M prepared, 1 client", "tps", options.rounds, lambda c: pgbench(c, seconds, 1, "-M", "prepared")),
-        "connects": ("connects per second (pgbench -S -C, 4 clients)", "connects/s", max(options.rounds // 2, 3),
-                     lambda c: pgbench(c, seconds, 4, "-C")),
-        "copy": ("COPY out, 250 MB, a card number in each row", "MB/s", max(options.rounds // 3, 3), copy_out),
-    }
+RATIOS = ("haproxy", "relay", "direct", "sluice")  # what the columns of the table compare with
 
 
 def prepare(port, with_bulk):
@@ -110,55 +30,63 @@ def prepare(port, with_bulk):
         subprocess.run([lab_module.PG_BIN / "psql", *base, "-q", "-c", sql, "-c", "vacuum bulk", "postgres"], check=True, capture_output=True)
 
 
-def run(options):
+def run(options, chosen):
     results = {}
-    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as directory:
-        lab = lab_module.Lab(directory, options.binary, options.relay, options.port)
+    programs = {"sluice": options.binary, "relay": options.relay, "stub": options.stub_server}
+    with lab_module.scratch() as directory:
+        lab = lab_module.Lab(directory, programs, options.port)
         try:
-            everyone = [lab.direct(), lab.bare_relay(), lab.haproxy(), lab.pgbouncer(), lab.sluice()]
-            chosen = {key: value for key, value in workloads(options).items() if not options.only or key in options.only}
-            prepare(options.port, "copy" in chosen)
-            for key, (_, _, rounds, measure) in chosen.items():
+            if any("direct" in w.contenders or "sluice" in w.contenders for w in chosen.values()):
+                lab.get("direct")
+                prepare(options.port, any(w.bulk_table for w in chosen.values()))
+            for key, work in chosen.items():
+                everyone = [lab.get(name) for name in work.contenders]
                 rows = []
-                for number in range(rounds):
-                    order = [c for c in everyone if key != "idle" or c.pids]
-                    random.shuffle(order)
-                    rows.append({c.name: measure(c) for c in order})
+                for number in range(work.rounds):
+                    random.shuffle(everyone)
+                    rows.append({c.name: work.measure(c) for c in everyone})
                     if sys.stderr.isatty():
-                        print(f"\r{key}: round {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
+                        print(f"\r{key}: round {number + 1} of {work.rounds} ", end="", file=sys.stderr, flush=True)
                 results[key] = rows
         finally:
             lab.close()
     return results
 
 
-def summarize(results, options):
-    """Per workload and contender: medians, and the medians of the ratios to haproxy, the relay and direct in the same round."""
+def base_of(work, word):
+    """The contender that others are compared with under that word: the stub workloads have their own."""
+    return next((name for name in work.contenders if name in (word, f"stub {word}") or (word == "direct" and name == "stub")), None)
+
+
+def summarize(results, chosen):
+    """Per workload and contender: medians, and the medians of the ratios to the others in the same round."""
     summary = {}
     for key, rows in results.items():
-        title, unit, _, _ = workloads(options)[key]
+        work = chosen[key]
         table = {}
-        for name in rows[0]:
+        for name in work.contenders:
             row = {"rate": statistics.median(r[name]["rate"] for r in rows), "cpu_us": statistics.median(r[name]["cpu_us"] for r in rows)}
             if "latency_us" in rows[0][name]:
                 row["latency_us"] = statistics.median(r[name]["latency_us"] for r in rows)
-            for other in ("haproxy", "relay", "direct"):
-                if other in rows[0] and all(r[other]["rate"] for r in rows):
-                    row[f"to_{other}"] = statistics.median(r[name]["rate"] / r[other]["rate"] for r in rows)
+            for word in RATIOS:
+                base = base_of(work, word)
+                if base is not None and all(r[base]["rate"] for r in rows):
+                    row[f"to_{word}"] = statistics.median(r[name]["rate"] / r[base]["rate"] for r in rows)
             table[name] = row
-        summary[key] = {"title": title, "unit": unit, "rounds": len(rows), "contenders": table}
+        summary[key] = {"title": work.title, "unit": work.unit, "rounds": len(rows), "less_is_better": work.less_is_better, "contenders": table}
     return summary
 
 
 def print_table(summary):
     for entry in summary.values():
-        print(f"\n{entry['title']}: medians of {entry['rounds']} paired rounds")
-        print(f"  {'':10} {entry['unit']:>12} {'× haproxy':>10} {'× relay':>9} {'× direct':>9} {'proxy CPU µs':>13} {'latency µs':>11}")
+        better = " (less is better)" if entry["less_is_better"] else ""
+        print(f"\n{entry['title']}{better}: medians of {entry['rounds']} paired rounds")
+        print(f"  {'':15} {entry['unit']:>12} " + " ".join(f"{'× ' + word:>9}" for word in RATIOS) + f" {'proxy CPU µs':>13} {'latency µs':>11}")
         for name, row in entry["contenders"].items():
-            cells = [f"{row[k]:.2f}" if k in row else "-" for k in ("to_haproxy", "to_relay", "to_direct")]
+            cells = " ".join(f"{row[f'to_{word}']:9.2f}" if f"to_{word}" in row else f"{'-':>9}" for word in RATIOS)
             latency = f"{row['latency_us']:.0f}" if "latency_us" in row else "-"
             cpu = f"{row['cpu_us']:.1f}" if row["cpu_us"] else "-"
-            print(f"  {name:10} {row['rate']:12.1f} {cells[0]:>10} {cells[1]:>9} {cells[2]:>9} {cpu:>13} {latency:>11}")
+            print(f"  {name:15} {row['rate']:12.1f} {cells} {cpu:>13} {latency:>11}")
 
 
 def machine():
@@ -174,11 +102,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=10, help="paired rounds of the pgbench workloads (default 10)")
     parser.add_argument("--seconds", type=int, default=3, help="length of one pgbench run (default 3)")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 2 seconds")
-    parser.add_argument("--only", action="append", help="one workload: select_8, select_1, connects, copy, idle (may be repeated)")
+    parser.add_argument("--only", action="append", help="one workload (may be repeated): idle, select_8, select_1, accelerate, strict, grown, connects, no_target, first_row, copy, select_bulk")
     parser.add_argument("--json", metavar="FILE", help="write medians, every round and the machine as JSON")
-    parser.add_argument("--port", type=int, default=25500, help="first of four ports (default 25500)")
+    parser.add_argument("--port", type=int, default=25500, help="first of some sixty ports (default 25500)")
     parser.add_argument("--binary", default=root / "build/sluice")
-    parser.add_argument("--relay", default=root / "build/tests/bench/sluice_relay")
+    for program in ("relay", "stub_server", "connect_cost"):
+        parser.add_argument(f"--{program.replace('_', '-')}", default=root / f"build/tests/bench/sluice_{program}", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 3, 2
@@ -186,8 +115,13 @@ def main():
         raise SystemExit("bench: needs root (it loads eBPF programs and starts PostgreSQL as the user postgres)")
     if not lab_module.have_postgres_user():
         raise SystemExit("bench: PostgreSQL is not installed; run scripts/setup")
-    results = run(options)
-    summary = summarize(results, options)
+    every = workloads(options)
+    unknown = [name for name in options.only or [] if name not in every]
+    if unknown:
+        raise SystemExit(f"bench: no workload {unknown[0]}; there are {', '.join(every)}")
+    chosen = {key: work for key, work in every.items() if not options.only or key in options.only}
+    results = run(options, chosen)
+    summary = summarize(results, chosen)
     facts = machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, kernel {facts['kernel']}, commit {facts['commit']}, {facts['time']}")
     print_table(summary)
