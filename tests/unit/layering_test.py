@@ -30,6 +30,7 @@ ALLOWED = {
     "daemon/command": {"daemon/base", "parsers/sql", "parsers/base", "policies/rules"},
     "daemon/config": {"daemon/base", "policies/rules"},
     "daemon/io": {"daemon/base"},
+    "daemon/privilege": {"daemon/base"},
     "daemon/tls": {"daemon/base", "daemon/io"},
     "daemon/events": {"daemon/base", "policies/rules", "policies/cards"},
     "daemon/audit": {"daemon/base", "daemon/events", "policies/rules", "policies/cards"},
