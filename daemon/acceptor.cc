@@ -169,7 +169,22 @@ void Acceptor::refuse(UniqueFd client, std::string_view why) {
   refusal_reason_ = why;
 }
 
+// Somebody found the listeners and connected to them without being led there: a port scan, or an attempt to use the
+// daemon as a relay.
+void Acceptor::report_without_note() {
+  if (stray_unreported_ == 0) return;
+  const uint64_t now = system_clock().monotonic_ms();
+  if (!stopping_ && now - stray_reported_ms_ < kReportMs) return;
+  events::EventBuilder event =
+      recorder_.own(events::EventType::connect_refused, events::EventOutcome::refused, "daemon");
+  event.detail("connected to a listener of the daemon without being steered there; the last one from " + stray_origin_);
+  recorder_.publish(event.counter("connections_without_note", stray_unreported_));
+  stray_reported_ms_ = now;
+  stray_unreported_ = 0;
+}
+
 void Acceptor::report_refusals() {
+  report_without_note();
   if (unreported_ == 0) return;
   const uint64_t now = system_clock().monotonic_ms();
   if (!stopping_ && now - reported_ms_ < kReportMs) return;
@@ -185,6 +200,8 @@ void Acceptor::take(UniqueFd client, const sockaddr_storage& peer) {
   const auto note = steering_.take_note(client.get());
   if (!note.has_value()) {
     counters_.without_note.fetch_add(1, std::memory_order_relaxed);
+    ++stray_unreported_;
+    stray_origin_ = address_text(peer);
     io::reset_and_close(std::move(client));
     return;
   }

@@ -1,9 +1,9 @@
 // Takes the connections that steering leads here: note, identity, and on to the worker with the fewest sessions. One
-// thread. A connection without a note is reset: nobody was steered here. Where descriptors run out, the connection is
-// refused with a reset (a descriptor in reserve makes that possible), counted, and the listener rests for a moment; it
-// never spins. The daemon keeps descriptors for itself (kDescriptorsReserved): the log's next segment must not fail for
-// want of one. Lifetime: start() to stop(); everything passed in outlives it. Limits: kAcceptsPerTurn, kRestMs,
-// sessions_max().
+// thread. A connection without a note is reset: nobody was steered here; it is counted, and events say so, one a second
+// at most, so that a flood fills no log. Where descriptors run out, the connection is refused with a reset (a
+// descriptor in reserve makes that possible), counted, and the listener rests for a moment; it never spins. The daemon
+// keeps descriptors for itself (kDescriptorsReserved): the log's next segment must not fail for want of one. Lifetime:
+// start() to stop(); everything passed in outlives it. Limits: kAcceptsPerTurn, kRestMs, sessions_max().
 #pragma once
 
 #include <atomic>
@@ -66,6 +66,7 @@ class Acceptor {
   void out_of_descriptors(int listener, int error_number);
   void refuse(UniqueFd client, std::string_view why);
   void report_refusals();
+  void report_without_note();
 
   interception::Steering& steering_;
   const TargetTable& targets_;
@@ -81,6 +82,9 @@ class Acceptor {
   uint64_t reported_ms_ = 0;
   uint64_t unreported_ = 0;
   std::string refusal_reason_;
+  uint64_t stray_reported_ms_ = 0;
+  uint64_t stray_unreported_ = 0;  // connections without a note since the last event about them
+  std::string stray_origin_;       // of the last one
   bool resting_ = false;
   bool stopping_ = false;
   AcceptorCounters counters_;

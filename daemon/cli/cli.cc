@@ -25,7 +25,7 @@ struct Parsed {
   bool past_sessions = false;
   std::string past_since;
   EventsOptions events;
-  std::string audit_directory;
+  AuditVerifyOptions audit_verify;
   std::vector<std::string> demo_arguments;
   MaskOptions mask;
   std::string mask_style = "bin6_last4";
@@ -146,9 +146,13 @@ void add_log_commands(CLI::App& app, Parsed& parsed) {
   CLI::App* verify = add_command(*audit, parsed, "verify",
                                  "Checks every byte, hash and segment; exit status 0 intact, 4 tampered, 5 incomplete",
                                  "sluice audit verify --dir /var/lib/sluice/audit --json", Output::human_or_json);
-  verify->add_option("--dir", parsed.audit_directory, "log directory (default: what the configuration names)")
+  verify->add_option("--dir", parsed.audit_verify.directory, "log directory (default: what the configuration names)")
       ->type_name("DIR");
-  verify->callback([&] { parsed.action = [&] { return audit_verify_command(context, parsed.audit_directory); }; });
+  verify
+      ->add_option("--head", parsed.audit_verify.head,
+                   "a head that was kept elsewhere: the log has to contain it; - for standard input")
+      ->type_name("FILE");
+  verify->callback([&] { parsed.action = [&] { return audit_verify_command(context, parsed.audit_verify); }; });
 }
 
 void add_card_commands(CLI::App& app, Parsed& parsed) {

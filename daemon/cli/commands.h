@@ -47,6 +47,10 @@ struct EventsOptions {
 [[nodiscard]] ExitStatus events_command(const Context& context, const EventsOptions& options);
 
 // audit_command.cc
-[[nodiscard]] ExitStatus audit_verify_command(const Context& context, const std::string& directory);
+struct AuditVerifyOptions {
+  std::string directory;  // empty: what the configuration names
+  std::string head;       // file of a head that was kept elsewhere, "-" for standard input; empty: none
+};
+[[nodiscard]] ExitStatus audit_verify_command(const Context& context, const AuditVerifyOptions& options);
 
 }  // namespace sluice::cli

@@ -124,21 +124,17 @@ Result<std::optional<ControlReply>> stream(const ControlRequest& request, Operat
     reading = sink.line(text);
     return reading;
   };
-  uint64_t left = query.limit;
+  Result<audit::EventStream> events = audit::EventStream::open(directory, query);
+  if (!events) return refuse(400, events.error().message);
   for (;;) {
-    query.limit = left;
-    const Result<audit::QueryResult> result = audit::query_events(directory, query, pass_on);
+    const Result<audit::QueryResult> result = events->run(pass_on);
     if (!result) {
       if (!started) return refuse(400, result.error().message);
       return tl::unexpected<Error>(result.error());
     }
     started = true;
     if (!reading || !sink.flush() || follow == 0) return std::nullopt;
-    if (left != 0) {
-      if (result->matched >= left) return std::nullopt;
-      left -= result->matched;
-    }
-    query.from_index = result->next_index;
+    if (query.limit != 0 && result->matched >= query.limit) return std::nullopt;
     if (!sink.pause(kFollowInterval)) return fail("it was followed until its reader left or the daemon stopped");
   }
 }

@@ -307,6 +307,36 @@ def test_audit_verify_finds_a_changed_byte(make_daemon, postgres, tmp_path):
     assert command_line("audit", "verify", "--dir", tmp_path / "nothing").returncode == 2
 
 
+def test_audit_verify_holds_the_log_against_a_kept_head(make_daemon, postgres, tmp_path):
+    daemon = make_daemon()
+    with daemon.steered(), pgwire.Connection("127.0.0.1", postgres.port) as client:
+        client.run("select 1")
+    daemon.wait_event("type=session_ended")
+    daemon.stop()
+    kept = tmp_path / "head"
+    report = json.loads(daemon.cli("audit", "verify", "--json").stdout)
+    kept.write_text(report["head"])
+    short = tmp_path / "short"
+    subprocess.run(["cp", "-a", daemon.audit, short], check=True)
+    assert daemon.cli("audit", "verify", "--head", kept).returncode == 0
+    assert daemon.cli("audit", "verify", "--head", "-", stdin=report["head"]).returncode == 0
+    daemon.start()
+    daemon.stop()
+    grown = json.loads(daemon.cli("audit", "verify", "--head", kept, "--json").stdout)
+    assert grown["verdict"] == "intact" and grown["head_records"] == report["records"] < grown["records"]
+    # The older log is sound by itself; only the head of the newer one tells that its end is missing.
+    kept.write_text(grown["head"])
+    assert command_line("audit", "verify", "--dir", short).returncode == 0
+    assert command_line("audit", "verify", "--dir", short, "--head", kept).returncode == 5
+    kept.write_text(report["head"].replace("sluice.log/", "sluice.log/0"))
+    assert command_line("audit", "verify", "--dir", short, "--head", kept).returncode == 4
+    for wrong in ("", "sluice.log/x\nmany\n\n", "x" * 100_000):
+        kept.write_text(wrong)
+        run = command_line("audit", "verify", "--dir", short, "--head", kept)
+        assert run.returncode == 2 and "head" in run.stderr, wrong[:20]
+    assert command_line("audit", "verify", "--dir", short, "--head", tmp_path / "none").returncode == 2
+
+
 def test_reload_by_signal_and_by_command(make_daemon, postgres):
     daemon = make_daemon()
     before = daemon.status()["policy_version"]

@@ -9,7 +9,7 @@ import threading
 import pgwire
 import pytest
 from conftest import target_of
-from database import MASKED, PAN
+from database import MASKED, PAN, wait_until
 
 IPV6_V6ONLY = 26
 SO_BINDTODEVICE = 25
@@ -168,6 +168,23 @@ def test_uninvited_connection_is_reset(sluice, postgres):
         except (ConnectionResetError, BrokenPipeError):
             reset += 1
     assert reset >= 1
+    sluice.wait_event("type=connect_refused", lambda event: "without being steered" in (event["detail"] or ""))
+    assert sluice.status()["connections_without_note"] >= reset
+
+
+def test_a_flood_of_uninvited_connections_fills_no_log(make_daemon):
+    daemon = make_daemon()
+    listening = subprocess.run(["ss", "-ltnpH4"], capture_output=True, text=True, check=True).stdout
+    port = next(int(line.split()[3].rsplit(":", 1)[1]) for line in listening.splitlines() if f"pid={daemon.process.pid}," in line)
+    for _ in range(500):
+        with contextlib.suppress(OSError), socket.create_connection(("127.64.0.1", port), timeout=5) as client:
+            client.recv(1)
+    strays = "type=connect_refused and detail~\"without being steered\""
+
+    def counted():
+        return sum(event["counters"]["connections_without_note"] for event in daemon.events(strays))
+    wait_until("every one is counted", lambda: counted() == daemon.status()["connections_without_note"] >= 500)
+    assert len(daemon.events(strays)) < 50, "events are bounded by time, not by connections"
 
 
 def test_counters_add_up_under_load(postgres, make_daemon):
