@@ -24,11 +24,16 @@ UniqueFd open_reserve() {
   return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
+// Never 0. Drawn from the kernel 32 at a time; the acceptor's thread only.
 uint64_t random_number() {
-  uint64_t number = 0;
-  // Cannot fail for 8 bytes once the kernel's pool is ready, which it is long before a daemon starts; a short read only
-  // means zeros.
-  [[maybe_unused]] const ssize_t got = getrandom(&number, sizeof number, 0);
+  thread_local std::array<uint64_t, 32> drawn;  // getrandom(2) gives up to 256 bytes whole
+  thread_local size_t left = 0;
+  if (left == 0) {
+    // Cannot fail once the kernel's pool is ready, which it is long before a daemon starts.
+    [[maybe_unused]] const ssize_t got = getrandom(drawn.data(), sizeof drawn, 0);
+    left = drawn.size();
+  }
+  const uint64_t number = drawn[--left];
   return number == 0 ? 1 : number;
 }
 
@@ -101,6 +106,7 @@ Status Acceptor::start(const std::vector<int>& listeners) {
     auto listener = std::make_unique<Listener>();
     listener->acceptor = this;
     listener->fd = fd;
+    io::tune_stream(fd);  // what is accepted inherits it
     if (Status added = loop_->add(fd, EPOLLIN, *listener); !added) return added;
     listeners_.push_back(std::move(listener));
   }

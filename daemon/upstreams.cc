@@ -36,6 +36,13 @@ class ExemptTransport final : public io::Transport {
   interception::Steering& steering_;
 };
 
+bool is_loopback(const sockaddr_storage& address) {
+  if (address.ss_family == AF_INET)
+    return ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  const in6_addr& six = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+  return address.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<io::Transport>> SteeredUpstreams::open(const sockaddr_storage& destination, uint32_t device) {
@@ -47,7 +54,11 @@ Result<std::unique_ptr<io::Transport>> SteeredUpstreams::open(const sockaddr_sto
       return fail_errno("bind to the client's interface", errno);
     }
   }
-  io::tune_stream(socket.get());
+  if (is_loopback(destination)) {
+    io::tune_local_stream(socket.get());
+  } else {
+    io::tune_stream(socket.get());
+  }
   if (Status exempt = steering_.exempt(socket.get()); !exempt)
     return within("register the upstream socket", exempt.error());
   const int fd = socket.get();

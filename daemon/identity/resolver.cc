@@ -97,27 +97,15 @@ bool Resolver::resolve(const ProcessFacts& facts, Done done) {
   identity.pid = facts.pid;
   identity.uid = facts.uid;
   identity.gid = facts.gid;
-  bool cgroup_known = false;
-  if (facts.cgroup_id != 0) {
-    const std::lock_guard lock(mutex_);
-    if (const auto found = cgroups_.find(facts.cgroup_id); found != cgroups_.end()) {
-      identity.cgroup = found->second;
-      cgroup_known = true;
-    }
+  fill_cgroup(identity, facts);
+  if (fill_from_process(identity, facts)) {
+    done(std::move(identity));
+    return true;
   }
-  if (!cgroup_known) {
-    identity.cgroup = reader_.cgroup_path(facts);
-    if (!identity.cgroup.empty() && facts.cgroup_id != 0) {
-      const std::lock_guard lock(mutex_);
-      make_room(cgroups_);
-      cgroups_.emplace(facts.cgroup_id, identity.cgroup);  // ids are not used again, and a v2 cgroup cannot be renamed
-    }
-  }
-  identity.unit = unit_of(identity.cgroup);
-  identity.container = container_of(identity.cgroup);
   std::optional<Executable> exe = reader_.executable(facts);
   if (exe.has_value()) identity.exe = exe->path;
   if (fill_from_caches(identity, exe)) {
+    if (exe.has_value()) keep_process(identity, facts);
     done(std::move(identity));
     return true;
   }
@@ -128,6 +116,48 @@ bool Resolver::resolve(const ProcessFacts& facts, Done done) {
   }
   work_.notify_one();
   return true;
+}
+
+void Resolver::fill_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts) {
+  bool known = false;
+  if (facts.cgroup_id != 0) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = cgroups_.find(facts.cgroup_id); found != cgroups_.end()) {
+      identity.cgroup = found->second;
+      known = true;
+    }
+  }
+  if (!known) {
+    identity.cgroup = reader_.cgroup_path(facts);
+    if (!identity.cgroup.empty() && facts.cgroup_id != 0) {
+      const std::lock_guard lock(mutex_);
+      make_room(cgroups_);
+      cgroups_.emplace(facts.cgroup_id, identity.cgroup);  // ids are not used again, and a v2 cgroup cannot be renamed
+    }
+  }
+  identity.unit = unit_of(identity.cgroup);
+  identity.container = container_of(identity.cgroup);
+}
+
+// True where the program of this process was read a moment ago and the names are known too. Without the executable's
+// inode in the note there is nothing that would show an exec in between.
+bool Resolver::fill_from_process(policies::AttestedIdentity& identity, const ProcessFacts& facts) {
+  if (facts.exe_inode == 0 || facts.start_boottime_ns == 0) return false;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = processes_.find({facts.pid, facts.start_boottime_ns, facts.exe_inode, facts.exe_device});
+    if (found == processes_.end() || clock_.monotonic_ms() - found->second.known_ms > kProcessTtlMs) return false;
+    identity.exe = found->second.exe;
+    identity.exe_sha256 = found->second.exe_sha256;
+  }
+  return fill_from_caches(identity, std::nullopt);
+}
+
+void Resolver::keep_process(const policies::AttestedIdentity& identity, const ProcessFacts& facts) {
+  const std::lock_guard lock(mutex_);
+  make_room(processes_);
+  processes_[{facts.pid, facts.start_boottime_ns, facts.exe_inode, facts.exe_device}] = {
+      identity.exe, identity.exe_sha256, clock_.monotonic_ms()};
 }
 
 // True where nothing is missing.

@@ -38,6 +38,8 @@ class Resolver {
   static constexpr size_t kCacheEntriesMax = 4096;
   static constexpr size_t kQueueMax = 4096;
   static constexpr uint64_t kNameTtlMs = 60'000;
+  // A process that connects again and again is read from /proc this often; a file deleted under it shows so much later.
+  static constexpr uint64_t kProcessTtlMs = 1'000;
   static constexpr uint64_t kHashBytesMax = 512u << 20;
 
   using Done = std::function<void(policies::AttestedIdentity)>;
@@ -55,6 +57,22 @@ class Resolver {
     std::string name;
     uint64_t known_ms = 0;
   };
+  // A process, and which program it runs: the kernel notes both at every connect, so another process with the same
+  // number, or another program in the same process, is another key.
+  struct ProcessKey {
+    int64_t pid = -1;
+    uint64_t start_boottime_ns = 0, exe_inode = 0, exe_device = 0;
+    bool operator==(const ProcessKey&) const = default;
+  };
+  struct ProcessHash {
+    size_t operator()(const ProcessKey& key) const {
+      return static_cast<size_t>(key.pid) * 0x9e3779b97f4a7c15 ^ key.start_boottime_ns ^ key.exe_inode;
+    }
+  };
+  struct Process {
+    std::string exe, exe_sha256;
+    uint64_t known_ms = 0;
+  };
   struct StampHash {
     size_t operator()(const FileStamp& stamp) const {
       return stamp.inode * 0x9e3779b97f4a7c15 ^ stamp.device ^ static_cast<size_t>(stamp.changed_ns);
@@ -66,6 +84,9 @@ class Resolver {
     Done done;
   };
 
+  void fill_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts);
+  [[nodiscard]] bool fill_from_process(policies::AttestedIdentity& identity, const ProcessFacts& facts);
+  void keep_process(const policies::AttestedIdentity& identity, const ProcessFacts& facts);
   [[nodiscard]] bool fill_from_caches(policies::AttestedIdentity& identity, const std::optional<Executable>& exe);
   void fill_slowly(policies::AttestedIdentity& identity, const std::optional<Executable>& exe);
   void run();
@@ -78,6 +99,7 @@ class Resolver {
   std::deque<Waiting> queue_;
   std::unordered_map<int64_t, Name> users_, groups_;
   std::unordered_map<FileStamp, std::string, StampHash> hashes_;
+  std::unordered_map<ProcessKey, Process, ProcessHash> processes_;
   std::unordered_map<uint64_t, std::string> cgroups_;  // by cgroup id
   bool stopping_ = false;
   Thread thread_;

@@ -64,8 +64,12 @@ void TcpTransport::reset() {
   socket_.reset();
 }
 
-void tune_stream(int fd) {
+void tune_local_stream(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void tune_stream(int fd) {
+  tune_local_stream(fd);
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
   set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);

@@ -33,9 +33,11 @@ class NoTransport final : public Transport {
   [[nodiscard]] int fd() const override { return -1; }
 };
 
-// TCP_NODELAY, and keepalive so that a peer that vanished is found (kKeepalive* in the source). Errors are of no
-// consequence: a socket that is no TCP socket works without.
+// TCP_NODELAY, and keepalive so that a peer that vanished is found (kKeepalive* in the source). Accepted sockets
+// inherit both from their listener. Errors are of no consequence: a socket that is no TCP socket works without.
 void tune_stream(int fd);
+// The same for a peer on this host, which cannot vanish without a word.
+void tune_local_stream(int fd);
 
 // Closes with a reset: for connections that were refused before they became a session.
 void reset_and_close(UniqueFd socket);

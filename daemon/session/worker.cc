@@ -153,7 +153,6 @@ void Worker::welcome(Arrival& arrival) {
     session_count_.fetch_sub(1, std::memory_order_relaxed);
     return;
   }
-  io::tune_stream(arrival.client.get());
   std::string why_not;
   std::unique_ptr<io::Transport> server;
   if (!failing && !draining_) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -125,6 +126,49 @@ TEST(Resolver, AProcessThatIsGoneKeepsTheNumbersAlone) {
   EXPECT_EQ(identity.uid, 42);
   EXPECT_EQ(identity.exe, "");
   EXPECT_EQ(identity.exe_sha256, "");
+}
+
+// A process that connects again is not read again for a moment: the kernel's note says that it is the same one, running
+// the same program.
+TEST(Resolver, AProcessIsReadOnceAMoment) {
+  namespace fs = std::filesystem;
+  const fs::path proc = fs::temp_directory_path() / ("sluice-resolver-" + std::to_string(getpid()));
+  fs::create_directories(proc / "77");
+  std::ofstream(proc / "program") << "code";
+  fs::create_symlink(proc / "program", proc / "77/exe");
+  std::ofstream(proc / "77/stat") << "77 (p) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 500 0 0";
+  struct stat status {};
+  ASSERT_EQ(::stat((proc / "program").c_str(), &status), 0);
+  ProcessFacts facts;
+  facts.pid = 77;
+  facts.uid = 42;
+  facts.gid = 43;
+  facts.start_boottime_ns = 5'000'000'000;
+  facts.exe_inode = status.st_ino;
+  facts.exe_device = status.st_dev;
+  SettableClock clock;
+  FakeNames names;
+  Resolver resolver(std::move(*ProcReader::open(proc.string(), "")), names, clock);
+  ASSERT_TRUE(resolver.start().has_value());
+  const auto resolved = [&](const ProcessFacts& of) {
+    Answer answer;
+    EXPECT_TRUE(resolver.resolve(of, answer.taker()));
+    return answer.wait();
+  };
+  EXPECT_EQ(resolved(facts).exe_sha256.size(), 64u);  // slowly
+  EXPECT_EQ(resolved(facts).exe, (proc / "program").string());
+  fs::remove(proc / "77/stat");  // from here on nothing can be read
+  EXPECT_EQ(resolved(facts).exe, (proc / "program").string());
+  EXPECT_EQ(resolved(facts).exe_sha256.size(), 64u);
+  ProcessFacts other = facts;
+  other.start_boottime_ns += 1;
+  EXPECT_EQ(resolved(other).exe, "") << "another process with the same number";
+  other = facts;
+  other.exe_inode += 1;
+  EXPECT_EQ(resolved(other).exe, "") << "another program in the same process";
+  clock.now += Resolver::kProcessTtlMs + 1;
+  EXPECT_EQ(resolved(facts).exe, "") << "read again after a moment";
+  fs::remove_all(proc);
 }
 
 TEST(Resolver, AtItsEndEverybodyWhoWaitsIsAnswered) {
