@@ -2,6 +2,7 @@
 
 #include <cassert>
 
+#include "daemon/command/function_call.h"
 #include "daemon/command/statement.h"
 
 namespace sluice::session {
@@ -183,11 +184,7 @@ Answer CommandGate::decide(const CommandRequest& request, const AnalysedRef& sta
 }
 
 Answer CommandGate::decide_function_call(const CommandRequest& request) {
-  // By its number alone nothing is known of a function but that it is called.
-  StatementFacts facts;
-  facts.kinds = {policies::StatementKind::call};
-  facts.kinds_complete = false;
-  facts.why_unknown = "function " + std::to_string(request.function_oid) + " is called by its number";
+  const StatementFacts facts = command::function_call_facts(request.function_oid);
   const policies::Decision decision = policy_->decide(facts);
   if (decision.effect == policies::Effect::allow) return let_go(request, nullptr, facts, decision);
   return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");

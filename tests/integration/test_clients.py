@@ -25,6 +25,16 @@ def test_psql(sluice, postgres):
     assert "public" in psql(sluice, postgres, "-c", r"\d cards").stdout
 
 
+def test_psql_large_objects_under_a_policy(postgres, make_daemon, tmp_path):
+    """psql calls the large object functions by their numbers; a rule about something else does not touch them."""
+    daemon = make_daemon('version: 1\nrules: [{name: no-truncate, when: {statement: truncate, tables: [public.cards]}, then: block}]\n')
+    data = bytes(range(256)) * 1000
+    (tmp_path / "in").write_bytes(data)
+    run = psql(daemon, postgres, "-c", f"\\lo_import {tmp_path}/in", "-c", f"\\lo_export :LASTOID {tmp_path}/out", "-c", "\\lo_unlink :LASTOID")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out").read_bytes() == data
+
+
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
 @pytest.mark.parametrize("script", ["select-only", "tpcb-like"])
 def test_pgbench(sluice, postgres, mode, script):
