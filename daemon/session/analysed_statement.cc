@@ -21,7 +21,6 @@ AnalysedRef make_statement(std::string_view text, sql::Analysis analysis, polici
   statement->deallocates = std::move(analysis.deallocates);
   statement->copies_in = analysis.copies_in;
   statement->only_executes_open = analysis.only_executes_open;
-  statement->copies_binary = analysis.copies_binary;
   auto stored = std::make_shared<events::StoredText>();
   stored->sha256 = statement->text_sha256;
   stored->masked = statement->masked_text;

@@ -15,7 +15,6 @@ namespace sluice::session {
 struct AnalysedStatement final : Statement {
   events::StoredTextRef stored;     // the masked text as the log keeps it
   bool only_executes_open = false;  // incomplete, but complete once the names in `executes` are resolved
-  bool copies_binary = false;
 };
 using AnalysedRef = std::shared_ptr<const AnalysedStatement>;
 

@@ -165,10 +165,6 @@ Answer CommandGate::decide(const CommandRequest& request, const AnalysedRef& sta
     if (decision.effect == policies::Effect::allow) return let_go(request, nullptr, facts, decision);
     return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
   }
-  if (statement->copies_binary) {
-    return refuse(request, statement, statement->facts, {}, "binary COPY is not supported through this proxy yet",
-                  "0A000");
-  }
   if (!statement->executes.empty()) {
     if (names_ == nullptr) names_ = std::make_unique<PreparedNames>();
     const StatementFacts facts = names_->facts_with_executed(*statement);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "daemon/session/postgres_machine.h"
+#include "policies/cards/postgres_types.h"
 
 namespace sluice::session {
 namespace {
@@ -91,9 +92,9 @@ PostgresMachine::Relay PostgresMachine::on_answer(uint8_t tag, Bytes message, Ac
     case kCopyInResponse:
     case kCopyOutResponse:
     case kCopyBothResponse:
-      return on_copy_response(tag, body, actions);
+      return on_copy_response(tag, body);
     case kCopyDone:
-      if (!pending_.front().copying_out) return unexpected(tag);
+      if (!pending_.front().copying_out || (copy_binary_ && !copy_reader_.complete())) return unexpected(tag);
       pending_.front().copying_out = false;
       return Relay::forward;
     case kFunctionCallResponse:
@@ -208,8 +209,8 @@ PostgresMachine::Relay PostgresMachine::on_row_description(Bytes body) {
   scratch_shape_.clear();
   for (size_t i = 0; i < columns_.size(); ++i) {
     const postgres::ColumnDescription& column = columns_[i];
-    scratch_shape_.push_back(
-        {value_type_of(column.type_oid), column.binary ? policies::ValueFormat::binary : policies::ValueFormat::text});
+    scratch_shape_.push_back({policies::postgres_value_type(column.type_oid),
+                              column.binary ? policies::ValueFormat::binary : policies::ValueFormat::text});
     masker_.add_text(Place::column_name, static_cast<uint16_t>(i), writable(body, column.name));
   }
   if (query) {
@@ -293,7 +294,7 @@ PostgresMachine::Relay PostgresMachine::on_command_end(uint8_t tag, ConstBytes b
   return Relay::forward;
 }
 
-PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes body, Actions& actions) {
+PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes body) {
   Pending& head = pending_.front();
   const auto response = postgres::decode_copy_response(body);
   const bool runs = (head.kind == PendingKind::query && !head.failed) || head.kind == PendingKind::execute;
@@ -302,22 +303,14 @@ PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes
     end_session(CloseReason::refused, "0A000", "COPY in both directions (replication) is not supported through Sluice");
     return Relay::swallow;
   }
+  copy_binary_ = response->binary;
+  copy_reader_ = postgres::BinaryCopyReader(response->columns);
   if (tag == kCopyOutResponse) {
-    if (response->binary) {
-      // Nothing can take back what the server has begun to send; the session ends before a byte of it is passed on.
-      end_session(CloseReason::refused, "0A000",
-                  "COPY in binary format is not supported through Sluice yet; use text or csv");
-      return Relay::swallow;
-    }
     head.copying_out = true;
     return Relay::forward;
   }
   // The client waits wherever a COPY may begin; one that nobody saw coming would find it ahead.
   if (!head.may_copy_in) return unexpected(tag);
-  if (response->binary) {
-    refuse_binary_copy_in(head, actions);
-    return Relay::swallow;
-  }
   copy_in_ = true;
   copy_undecided_ = false;
   if (wait_ == Wait::server) wait_ = Wait::none;
@@ -332,20 +325,15 @@ PostgresMachine::Relay PostgresMachine::on_function_result(Bytes body) {
   head.bytes += result->bytes.size();
   const Bytes value = body.subspan(body.size() - result->bytes.size());
   using policies::ValueFormat;
-  using policies::ValueType;
   if (value.empty()) return Relay::forward;
-  // The protocol does not say of what type the result is, so it is looked at as everything that it may be. One look at
-  // a time: each sees what the one before has masked.
-  static constexpr ValueType kBinaryTypes[] = {ValueType::integer, ValueType::numeric, ValueType::array,
-                                               ValueType::opaque};
-  const auto look = [&](ValueType type, ValueFormat format) {
-    masker_.add(Place::function_result, 0, value, {type, format}, policies::ValuePart::whole, nullptr);
+  // The protocol does not say of what type the result is. One look at a time: each sees what the one before has masked.
+  const auto look = [&](ValueFormat format) {
+    masker_.add(Place::function_result, 0, value, {policies::ValueType::opaque, format}, policies::ValuePart::whole,
+                nullptr);
     (void)masker_.flush();
   };
-  if (head.result != postgres::ResultFormats::Rule::all_text) {
-    for (const ValueType type : kBinaryTypes) look(type, ValueFormat::binary);
-  }
-  if (head.result != postgres::ResultFormats::Rule::all_binary) look(ValueType::opaque, ValueFormat::text);
+  if (head.result != postgres::ResultFormats::Rule::all_text) look(ValueFormat::binary);
+  if (head.result != postgres::ResultFormats::Rule::all_binary) look(ValueFormat::text);
   return Relay::forward;
 }
 

@@ -39,6 +39,7 @@ size_t PostgresMachine::client_step(Bytes rest, Actions& actions) {
     skipping_ -= size;
     return size;
   }
+  if (copy_in_left_ > 0) return pass_binary_copy_in(rest, actions);
   if (collect_bytes_ != 0) return collect(rest, actions);
   if (stage_ == Stage::cancel) return rest.size();
   if (stage_ == Stage::startup) return on_startup(rest, actions);
@@ -86,6 +87,10 @@ size_t PostgresMachine::begin_large(const postgres::Frame& frame, Bytes rest, Ac
   }
   if (frame.tag == kCopyData) {
     if (copy_in_) {
+      if (copy_binary_) {
+        copy_in_left_ = frame.body_bytes;
+        return postgres::kHeaderBytes;
+      }
       pending_.front().bytes += frame.body_bytes;
       passing_ = total;
     } else {
@@ -151,6 +156,7 @@ PostgresMachine::Verdict PostgresMachine::on_copy_in_message(uint8_t tag, Bytes 
   using namespace postgres::frontend;
   switch (tag) {
     case kCopyData:
+      if (copy_binary_ && !copy_in_is_sound(message.subspan(postgres::kHeaderBytes), actions)) return Verdict::done;
       pending_.front().bytes += message.size() - postgres::kHeaderBytes;
       actions.to_server(message, Permit::for_upkeep(Upkeep::copy_data));
       return Verdict::done;
@@ -171,6 +177,33 @@ PostgresMachine::Verdict PostgresMachine::on_copy_in_message(uint8_t tag, Bytes 
       violation("unexpected message type during COPY from stdin");
       return Verdict::done;
   }
+}
+
+// Looks at the next bytes of COPY data in binary format. Where they are malformed the COPY is refused.
+bool PostgresMachine::copy_in_is_sound(ConstBytes payload, Actions& actions) {
+  while (!payload.empty()) {
+    const postgres::BinaryCopyReader::Piece piece = copy_reader_.next(payload);
+    if (piece.kind == postgres::BinaryCopyReader::PieceKind::malformed) {
+      refuse_copy_in(piece.why, actions);
+      return false;
+    }
+    payload = payload.subspan(piece.size);
+  }
+  return true;
+}
+
+// A message larger than the window goes on as several, so that what turns out malformed can still be refused between
+// two of them. The server pays no heed to where messages end.
+size_t PostgresMachine::pass_binary_copy_in(Bytes rest, Actions& actions) {
+  const size_t size = std::min<uint64_t>(copy_in_left_, rest.size());
+  if (size < copy_in_left_ && size < kStreamPartMin) return 0;
+  copy_in_left_ -= size;
+  // Refused, or the server ended the COPY: what is left of the message means nothing any more.
+  if (!copy_in_ || !copy_in_is_sound(rest.first(size), actions)) return size;
+  pending_.front().bytes += size;
+  actions.to_server_copy(postgres::build_copy_data_header(size), Permit::for_upkeep(Upkeep::copy_data));
+  actions.to_server(rest.first(size), Permit::for_upkeep(Upkeep::copy_data));
+  return size;
 }
 
 PostgresMachine::Verdict PostgresMachine::on_ready_message(uint8_t tag, Bytes message, uint64_t total_bytes,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/session/postgres_machine.h"
+#include "policies/cards/postgres_types.h"
 
 namespace sluice::session {
 namespace {
@@ -235,7 +236,8 @@ void PostgresMachine::fill_values(std::span<const postgres::Parameter> parameter
     BindValue value;
     value.bytes = parameter.bytes;
     value.bytes_total = parameter.arrived ? parameter.bytes_total : kBytesTotalUnknown;
-    value.type = oid != 0 ? value_type_of(oid) : guess_value_type(parameter.bytes_total, parameter.binary);
+    value.type =
+        oid != 0 ? policies::postgres_value_type(oid) : guess_value_type(parameter.bytes_total, parameter.binary);
     value.format = parameter.binary ? policies::ValueFormat::binary : policies::ValueFormat::text;
     value.is_null = parameter.is_null;
     values_.push_back(value);

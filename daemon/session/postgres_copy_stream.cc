@@ -7,10 +7,10 @@ namespace sluice::session {
 
 void CopyOutStream::part(std::span<const uint8_t> framing, std::span<const uint8_t> payload, RowEnd row_end,
                          Actions& actions) {
+  shape_ = {policies::ValueType::copy_row};
   raw_.insert(raw_.end(), framing.begin(), framing.end());
   if (!payload.empty()) {
-    runs_.push_back({raw_.size(), payload.size()});
-    raw_.insert(raw_.end(), payload.begin(), payload.end());
+    hold(payload);
   } else if (row_end == RowEnd::no) {
     if (runs_.empty()) send_settled(0, actions);
     return;  // nothing to decide on; where bytes are held it stays in order behind them
@@ -27,9 +27,39 @@ void CopyOutStream::part(std::span<const uint8_t> framing, std::span<const uint8
   }
 }
 
+void CopyOutStream::field(const FieldPiece& piece, Actions& actions) {
+  shape_ = kCopyFieldShape;
+  if (piece.begins) {
+    state_ = {};
+    in_row_ = true;
+    in_parts_ = false;
+    wait_whole_ = piece.field_bytes <= kWholeFieldMax;
+    fresh_ = 0;
+  }
+  hold(piece.bytes);
+  fresh_ += piece.bytes.size();
+  if (piece.ends) {
+    finish(actions);
+  } else if (!wait_whole_ && fresh_ >= kPartMin) {
+    scan(in_parts_ ? policies::ValuePart::middle : policies::ValuePart::first, actions);
+    in_parts_ = true;
+    fresh_ = 0;
+  }
+}
+
 void CopyOutStream::finish(Actions& actions) {
-  if (in_row_) scan(policies::ValuePart::last, actions);
+  if (in_row_)
+    scan(shape_ == kCopyFieldShape && !in_parts_ ? policies::ValuePart::whole : policies::ValuePart::last, actions);
   in_row_ = false;
+}
+
+void CopyOutStream::hold(std::span<const uint8_t> bytes) {
+  if (!runs_.empty() && runs_.back().offset + runs_.back().size == raw_.size()) {
+    runs_.back().size += bytes.size();
+  } else {
+    runs_.push_back({raw_.size(), bytes.size()});
+  }
+  raw_.insert(raw_.end(), bytes.begin(), bytes.end());
 }
 
 void CopyOutStream::scan(policies::ValuePart part, Actions& actions) {
@@ -41,7 +71,7 @@ void CopyOutStream::scan(policies::ValuePart part, Actions& actions) {
   size_t settled = value_.size();
   if (!value_.empty()) {
     const bool whole = part == policies::ValuePart::whole;
-    masker_.add(Place::copy, 0, value_, {policies::ValueType::copy_row}, part, whole ? nullptr : &state_);
+    masker_.add(Place::copy, 0, value_, shape_, part, whole ? nullptr : &state_);
     settled = std::min(masker_.flush(), value_.size());
     if (whole || part == policies::ValuePart::last) settled = value_.size();
   }

@@ -84,7 +84,7 @@ Phase PostgresMachine::phase() const {
   }
   // Work of the client is lost where the session ends within a transaction or a message.
   const bool idle = pending_.empty() && wait_ == Wait::none && transaction_ == postgres::TransactionStatus::idle &&
-                    !discarding_ && passing_ == 0 && skipping_ == 0 && collect_bytes_ == 0;
+                    !discarding_ && passing_ == 0 && skipping_ == 0 && copy_in_left_ == 0 && collect_bytes_ == 0;
   return idle ? Phase::idle : Phase::busy;
 }
 

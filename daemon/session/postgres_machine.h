@@ -25,6 +25,7 @@
 #include "daemon/session/postgres_names.h"
 #include "daemon/session/postgres_pipeline.h"
 #include "parsers/postgres/backend.h"
+#include "parsers/postgres/binary_copy.h"
 #include "parsers/postgres/build.h"
 #include "parsers/postgres/framing.h"
 #include "parsers/postgres/startup.h"
@@ -92,6 +93,8 @@ class PostgresMachine final : public Machine {
   size_t collect(Bytes rest, Actions& actions);
   Verdict on_client_message(uint8_t tag, Bytes message, uint64_t total_bytes, Actions& actions);
   Verdict on_copy_in_message(uint8_t tag, Bytes message, Actions& actions);
+  [[nodiscard]] bool copy_in_is_sound(ConstBytes payload, Actions& actions);
+  size_t pass_binary_copy_in(Bytes rest, Actions& actions);
   Verdict on_ready_message(uint8_t tag, Bytes message, uint64_t total_bytes, Actions& actions);
   Verdict on_sync(Bytes message, Actions& actions);
   Verdict on_terminate(Bytes message, Actions& actions);
@@ -116,7 +119,7 @@ class PostgresMachine final : public Machine {
   [[nodiscard]] std::string random_name();
   void stand_in_for(PendingKind kind, Refused refused, std::string_view name, Actions& actions);
   void refuse_large(uint8_t tag, ConstBytes head, Actions& actions);
-  void refuse_binary_copy_in(Pending& head, Actions& actions);
+  void refuse_copy_in(std::string_view why, Actions& actions);
   [[nodiscard]] bool rewrites(const StandIn& stand_in, bool fatal, std::string_view sqlstate, ConstBytes message) const;
   [[nodiscard]] bool mentions_stand_in(ConstBytes message) const;
 
@@ -147,6 +150,8 @@ class PostgresMachine final : public Machine {
   void relay(Bytes message, Where where, Stretch& stretch);
   void relay_copy_data(Bytes message, Stretch& stretch);
   void relay_copy_chunk(Stretch& stretch);
+  void relay_binary_copy(size_t size, Stretch& stretch);
+  void pass_copy_framing(size_t size, Stretch& stretch);
   size_t stream_row(Bytes rest);
   [[nodiscard]] bool begin_value(Bytes rest);
   void end_value();
@@ -165,7 +170,7 @@ class PostgresMachine final : public Machine {
   Relay on_parameter_description(ConstBytes body);
   Relay on_simple_completion(uint8_t tag);
   Relay on_command_end(uint8_t tag, ConstBytes body);
-  Relay on_copy_response(uint8_t tag, ConstBytes body, Actions& actions);
+  Relay on_copy_response(uint8_t tag, ConstBytes body);
   Relay on_function_result(Bytes body);
   void mask_report(Place place, Bytes body);
   void parameter_changed(const postgres::ParameterSetting& setting);
@@ -214,6 +219,7 @@ class PostgresMachine final : public Machine {
   std::vector<std::vector<uint8_t>> spent_;  // large messages that the last step's actions borrowed
   bool discarding_ = false;                  // the server ignores everything up to the next Sync, or will: so do we
   bool copy_in_ = false;                     // the server takes COPY data
+  uint64_t copy_in_left_ = 0;                // bytes of a large CopyData message in binary format still to come
   bool copy_undecided_ = false;              // a command in flight may make it so: what comes next depends on it
   bool unflushed_ = false;                   // the server may sit on answers
   bool terminated_ = false;
@@ -238,6 +244,8 @@ class PostgresMachine final : public Machine {
   RowStream row_;
   uint64_t copy_left_ = 0;  // bytes of a large CopyData message still to come
   CopyOutStream copy_out_;
+  bool copy_binary_ = false;  // the COPY under way, in either direction, is in binary format
+  postgres::BinaryCopyReader copy_reader_;
   std::vector<uint8_t> held_;  // a large message of the server that has to be looked at whole
   size_t held_bytes_ = 0;
   std::vector<uint8_t> replacement_;  // what goes to the client instead of a message

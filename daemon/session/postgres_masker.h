@@ -53,6 +53,12 @@ class PostgresMasker {
       add(Place::copy, 0, bytes, {policies::ValueType::copy_row}, policies::ValuePart::whole, nullptr);
   }
 
+  // A whole field of COPY in binary format.
+  void add_copy_field(std::span<uint8_t> bytes) {
+    if (bytes.size() >= kOtherBytesMin)
+      add(Place::copy, 0, bytes, kCopyFieldShape, policies::ValuePart::whole, nullptr);
+  }
+
   void add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape, policies::ValuePart part,
            policies::StreamState* stream);
 

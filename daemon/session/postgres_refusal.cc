@@ -13,6 +13,7 @@ using policies::Upkeep;
 
 constexpr std::string_view kAbortedTransaction = "25P02";
 constexpr std::string_view kQueryCanceled = "57014";
+constexpr std::string_view kBadCopyFile = "22P04";
 
 // SplitMix64: well spread names from one seed.
 uint64_t next_random(uint64_t& state) {
@@ -86,10 +87,14 @@ void PostgresMachine::refuse_large(uint8_t tag, ConstBytes head, Actions& action
                actions);
 }
 
-void PostgresMachine::refuse_binary_copy_in(Pending& head, Actions& actions) {
-  head.stand_in = std::make_unique<StandIn>(StandIn{
-      "COPY in binary format is not supported through Sluice yet; use text or csv", "0A000", random_name(), true});
+// COPY data that is not what it should be. None of it that is not understood has gone to the server, and none of what
+// follows will; the COPY fails as the server itself would have had it fail.
+void PostgresMachine::refuse_copy_in(std::string_view why, Actions& actions) {
+  gate_.note(SessionNote::protocol_violation, std::string("COPY in binary format: ").append(why));
+  Pending& head = pending_.front();
+  head.stand_in = std::make_unique<StandIn>(StandIn{std::string(why), std::string(kBadCopyFile), random_name(), true});
   ++stand_ins_;
+  copy_in_ = false;
   actions.to_server_copy(postgres::build_copy_fail(head.stand_in->token), Permit::for_upkeep(Upkeep::stand_in));
 }
 

@@ -97,9 +97,13 @@ bool PostgresMachine::begin_large_answer(const postgres::Frame& frame, Stretch& 
       violation("COPY data outside of a COPY");
       return false;
     }
-    stretch.send();
-    copy_out_.part(rest.first(kHeaderBytes), {}, CopyOutStream::RowEnd::no, stretch.actions);
-    stretch.drop(kHeaderBytes);
+    if (copy_binary_) {
+      pass_copy_framing(kHeaderBytes, stretch);
+    } else {
+      stretch.send();
+      copy_out_.part(rest.first(kHeaderBytes), {}, CopyOutStream::RowEnd::no, stretch.actions);
+      stretch.drop(kHeaderBytes);
+    }
     copy_left_ = frame.body_bytes;
     pending_.front().bytes += frame.body_bytes;
     return true;
@@ -157,6 +161,11 @@ void PostgresMachine::relay_copy_data(Bytes message, Stretch& stretch) {
   }
   const Bytes payload = message.subspan(kHeaderBytes);
   pending_.front().bytes += payload.size();
+  if (copy_binary_) {
+    pass_copy_framing(kHeaderBytes, stretch);
+    copy_left_ = payload.size();
+    return;
+  }
   const bool row_ends = !payload.empty() && payload.back() == '\n';
   if (row_ends && !copy_out_.in_row()) {  // a row in one message, as PostgreSQL sends them
     masker_.add_copy_row(payload);
@@ -173,11 +182,55 @@ void PostgresMachine::relay_copy_data(Bytes message, Stretch& stretch) {
 void PostgresMachine::relay_copy_chunk(Stretch& stretch) {
   const Bytes rest = stretch.rest();
   const Bytes chunk = rest.first(std::min<uint64_t>(copy_left_, rest.size()));
+  if (copy_binary_) {
+    relay_binary_copy(chunk.size(), stretch);
+    return;
+  }
   copy_left_ -= chunk.size();
   const bool row_ends = copy_left_ == 0 && chunk.back() == '\n';
   stretch.send();
   copy_out_.part({}, chunk, row_ends ? CopyOutStream::RowEnd::yes : CopyOutStream::RowEnd::no, stretch.actions);
   stretch.drop(chunk.size());
+}
+
+// COPY data in binary format: structure goes by, fields are masked. A field that stands whole in these bytes is masked
+// where it stands; others go through copy_out_.
+void PostgresMachine::relay_binary_copy(size_t size, Stretch& stretch) {
+  using postgres::BinaryCopyReader;
+  while (size > 0) {
+    const Bytes rest = stretch.rest().first(size);
+    const BinaryCopyReader::Piece piece = copy_reader_.next(rest);
+    if (piece.kind == BinaryCopyReader::PieceKind::malformed) {
+      violation(std::string("COPY in binary format from the server: ").append(piece.why));
+      return;
+    }
+    size -= piece.size;
+    copy_left_ -= piece.size;
+    const bool whole = piece.begins && piece.ends && piece.field_bytes <= CopyOutStream::kWholeFieldMax;
+    if (piece.kind == BinaryCopyReader::PieceKind::structure) {
+      pass_copy_framing(piece.size, stretch);
+    } else if (whole) {
+      masker_.add_copy_field(rest.first(piece.size));
+      stretch.forward(piece.size);
+    } else {
+      stretch.send();
+      copy_out_.field({rest.first(piece.size), piece.field_bytes, piece.begins, piece.ends}, stretch.actions);
+      stretch.drop(piece.size);
+    }
+    if (copy_out_.over_limit()) {
+      end_session(CloseReason::limit_exceeded, {}, "too much between two parts of a COPY field");
+      return;
+    }
+  }
+}
+
+void PostgresMachine::pass_copy_framing(size_t size, Stretch& stretch) {
+  if (!copy_out_.holding()) {
+    stretch.forward(size);
+    return;
+  }
+  copy_out_.between(stretch.rest().first(size));
+  stretch.drop(size);
 }
 
 void PostgresMachine::on_data_row(Bytes body) {

@@ -17,10 +17,10 @@ struct ColumnShape {
   bool operator==(const ColumnShape&) const = default;
 };
 using Shape = std::vector<ColumnShape>;
-using ShapeRef = std::shared_ptr<const Shape>;
 
-// Built-in types by OID (pg_type.dat); everything else (composites, ranges, enums, extensions) is opaque.
-[[nodiscard]] policies::ValueType value_type_of(uint32_t type_oid);
+// A field of COPY in binary format: nothing says of what type it is.
+inline constexpr ColumnShape kCopyFieldShape{policies::ValueType::opaque, policies::ValueFormat::binary};
+using ShapeRef = std::shared_ptr<const Shape>;
 
 // The type under which a bind value of an undeclared type is looked at: binary integers have no other sign than their
 // size.

@@ -81,14 +81,11 @@ std::optional<CopyResponse> decode_copy_response(std::span<const uint8_t> body) 
   ByteReader reader(body);
   const uint8_t overall = reader.u8();
   const uint16_t count = reader.u16();
-  CopyResponse response{overall == kFormatBinary};
   for (size_t i = 0; i < count && reader.ok(); ++i) {
-    const uint16_t format = reader.u16();
-    if (format > kFormatBinary) return std::nullopt;
-    response.binary = response.binary || format == kFormatBinary;
+    if (reader.u16() != overall) return std::nullopt;
   }
   if (!reader.done() || overall > kFormatBinary) return std::nullopt;
-  return response;
+  return CopyResponse{overall == kFormatBinary, count};
 }
 
 std::optional<ParameterSetting> decode_parameter_status(std::span<const uint8_t> body) {

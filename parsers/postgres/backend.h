@@ -28,7 +28,8 @@ struct ReportField {
 };
 
 struct CopyResponse {
-  bool binary = false;  // overall, or any column
+  bool binary = false;   // overall; every column says the same, or the message is malformed
+  uint16_t columns = 0;  // fields of a row
 };
 
 struct ParameterSetting {

@@ -69,6 +69,10 @@ std::vector<uint8_t> build_copy_fail(std::string_view message) {
   return writer.finish();
 }
 
+std::vector<uint8_t> build_copy_data_header(size_t bytes) {
+  return parsers::ByteWriter().u8(frontend::kCopyData).u32(static_cast<uint32_t>(bytes + 4)).take();
+}
+
 std::vector<uint8_t> build_flush() {
   return MessageWriter(frontend::kFlush).finish();
 }

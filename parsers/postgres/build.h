@@ -21,6 +21,8 @@ enum class Severity : uint8_t { error, fatal };
 [[nodiscard]] std::vector<uint8_t> build_execute(std::string_view portal);
 [[nodiscard]] std::vector<uint8_t> build_function_call(uint32_t function_oid);
 [[nodiscard]] std::vector<uint8_t> build_copy_fail(std::string_view message);
+// The header of a CopyData message; its `bytes` of data follow.
+[[nodiscard]] std::vector<uint8_t> build_copy_data_header(size_t bytes);
 [[nodiscard]] std::vector<uint8_t> build_flush();
 
 }  // namespace sluice::postgres

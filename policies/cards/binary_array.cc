@@ -1,88 +1,23 @@
-// PostgreSQL arrays on the wire (array_recv): int32 dimensions, int32 flags, element type OID, per dimension int32 size
-// and int32 lower bound; then each element as int32 length (-1 null) and bytes. An element is a value of its own, and
-// may itself be larger than the window. What is malformed is looked at as bytes from there on.
+// PostgreSQL arrays on the wire (array_recv): a header (array_header.h), then each element as int32 length (-1 null)
+// and bytes. An element is a value of its own, and may itself be larger than the window. What is malformed is looked at
+// as bytes from there on.
 #include <algorithm>
 #include <optional>
 
+#include "policies/cards/array_header.h"
 #include "policies/cards/binary_types.h"
+#include "policies/cards/postgres_types.h"
 #include "policies/cards/value_part.h"
 
 namespace sluice::policies::cards {
 namespace {
 
-constexpr size_t kHeaderBytes = 12, kDimensionBytes = 8, kLengthBytes = 4;
-constexpr uint32_t kDimensionsMax = 6;       // MAXDIM
+constexpr size_t kLengthBytes = 4;
 constexpr size_t kHeldElementBytesMax = 64;  // an element up to this size is waited for; a larger one streams
 
 enum Mode : uint8_t { kHeader = 0, kElements = 1, kOpaque = 2, kWithinElement = 3 };
 
-struct Header {
-  size_t size = 0;  // bytes; 0 where more are needed
-  uint32_t elements = 0;
-  uint32_t type_oid = 0;
-};
-
-// Nothing where it is malformed.
-std::optional<Header> read_header(std::span<const uint8_t> bytes) {
-  if (bytes.size() < kHeaderBytes) return Header{};
-  const uint32_t dimensions = read_u32(bytes, 0), flags = read_u32(bytes, 4);
-  if (dimensions > kDimensionsMax || flags > 1) return std::nullopt;
-  const size_t size = kHeaderBytes + dimensions * kDimensionBytes;
-  if (bytes.size() < size) return Header{};
-  uint64_t elements = dimensions == 0 ? 0 : 1;
-  for (size_t at = kHeaderBytes; at < size; at += kDimensionBytes) {
-    elements *= read_u32(bytes, at);
-    if (elements > INT32_MAX) return std::nullopt;
-  }
-  return Header{size, static_cast<uint32_t>(elements), read_u32(bytes, 8)};
-}
-
 }  // namespace
-
-ValueType type_of(uint32_t oid) {
-  switch (oid) {
-    case 20:
-    case 21:
-    case 23:
-    case 26:
-      return ValueType::integer;  // int8, int2, int4, oid
-    case 700:
-    case 701:
-      return ValueType::floating;  // float4, float8
-    case 1700:
-      return ValueType::numeric;
-    case 17:
-      return ValueType::bytea;
-    case 114:
-      return ValueType::json;
-    case 3802:
-      return ValueType::jsonb;
-    case 18:
-    case 19:
-    case 25:
-    case 142:
-    case 705:
-    case 1042:
-    case 1043:
-      return ValueType::text;  // char … varchar
-    case 1001:
-    case 1005:
-    case 1007:
-    case 1016:
-    case 1021:
-    case 1022:
-    case 1231:
-    case 199:
-    case 3807:
-      return ValueType::array;  // bytea[], int2[], int4[], int8[], float4[], float8[], numeric[], json[], jsonb[]
-    case 1009:
-    case 1014:
-    case 1015:
-      return ValueType::text_array;  // text[], bpchar[], varchar[]
-    default:
-      return ValueType::opaque;
-  }
-}
 
 // What is left of an element that streams. Returns how many bytes are decided.
 size_t ValueScanner::scan_element(Part& part, size_t at) {
@@ -120,13 +55,13 @@ size_t ValueScanner::scan_array(Part& part) {
   StreamMemory& memory = part.memory;
   size_t at = 0;
   if (memory.mode == kHeader) {
-    const std::optional<Header> header = read_header(part.bytes);
+    const std::optional<ArrayHeader> header = read_array_header(part.bytes);
     if (header && header->size == 0 && !complete) return 0;
     if (!header || header->size == 0) {
       memory.mode = kOpaque;
     } else {
       memory.mode = kElements;
-      memory.element_type = static_cast<uint8_t>(type_of(header->type_oid));
+      memory.element_type = static_cast<uint8_t>(postgres_value_type(header->type_oid));
       memory.elements_left = header->elements;
       at = header->size;
     }

@@ -1,11 +1,12 @@
-// What the binary forms of PostgreSQL's container types share: reading lengths, and what a type OID means for its
-// bytes.
+// What the binary forms of PostgreSQL's types share: reading lengths, and telling a form by the bytes alone.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "policies/cards/numbers.h"
 #include "policies/cards/value.h"
 
 namespace sluice::policies::cards {
@@ -19,10 +20,21 @@ inline constexpr uint8_t kCompositeDepthMax = 8;
          static_cast<uint32_t>(bytes[at + 2]) << 8 | bytes[at + 3];
 }
 
-// OIDs of pg_type.dat; they never change.
-[[nodiscard]] ValueType type_of(uint32_t oid);
-
-// Are these bytes exactly a record, a range, a multirange or an array?
+// Are these bytes exactly a record, a range, a multirange, an array, an hstore or a tsvector?
 [[nodiscard]] bool is_composite(std::span<const uint8_t> bytes);
+
+// Do these bytes begin as jsonb does, with its version and the first character of JSON?
+[[nodiscard]] bool begins_as_jsonb(std::span<const uint8_t> bytes);
+
+// Is this the beginning of an array with elements?
+[[nodiscard]] bool begins_as_array(std::span<const uint8_t> bytes);
+
+// Eight bytes of unknown type that hold a card number as an int8 or a float8, and nothing else that is usual:
+// docs/decisions/0026-bytes-of-unknown-type.md.
+struct EightBytesFinding {
+  NumberFinding number;
+  FindingForm form;
+};
+[[nodiscard]] std::optional<EightBytesFinding> find_in_eight_bytes(std::span<const uint8_t> bytes);
 
 }  // namespace sluice::policies::cards

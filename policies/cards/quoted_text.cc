@@ -12,7 +12,7 @@ bool is_number_byte(int c) {
   return is_digit(c) || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
 }
 
-// Ends a bare token, in JSON and in array literals.
+// Ends a bare token, in JSON, in array literals, and in points and their kin.
 bool is_border(int c) {
   switch (c) {
     case TextView::kNone:
@@ -22,6 +22,10 @@ bool is_border(int c) {
     case '}':
     case '[':
     case ']':
+    case '(':
+    case ')':
+    case '<':
+    case '>':
     case '"':
     case ' ':
     case '\t':

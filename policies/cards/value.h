@@ -20,9 +20,13 @@ enum class ValueType : uint8_t {
   jsonb,       // text; binary: one version byte, then text
   array,       // text: `{…}`; binary: PostgreSQL array with element type OID
   text_array,  // an array whose elements are characters: a mask in its text form may hold stars
-  copy_row,  // a row of COPY in text format: a tab is the border between two fields, never a separator within a number
-  opaque,    // anything else: looked at as bytes
+  copy_row,   // a row of COPY in text format: a tab is the border between two fields, never a separator within a number
+  opaque,     // of unknown type: looked at as every form that fits
+  inert,      // cannot hold a card number: dates, times, UUIDs, addresses …; text: characters; binary: left alone
+  geometric,  // point, path, polygon …; text: bare numbers; binary: float8 coordinates
+  integer_range,  // int8range and its multirange; text: characters; binary: bounds are int8
 };
+inline constexpr size_t kValueTypeCount = static_cast<size_t>(ValueType::integer_range) + 1;
 enum class ValueFormat : uint8_t { text, binary };
 
 // Which part of a value these bytes are. A value larger than the window is presented in parts, in order.

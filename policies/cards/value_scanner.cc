@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "policies/cards/array_header.h"
 #include "policies/cards/binary_types.h"
 #include "policies/cards/digit_prefilter.h"
 #include "policies/cards/numbers.h"
@@ -15,12 +16,21 @@ namespace {
 constexpr size_t kScalarBytesMax = 64;
 static_assert(kScalarBytesMax >= kNumberTextBytesMax && kScalarBytesMax >= kNumericBinaryBytesMax);
 
-// Eight bytes of unknown type may be a bigint; of fewer than 16 digits they are as likely a timestamp (microseconds).
-constexpr size_t kOpaqueIntegerDigitsMin = 16;
+// Bytes of unknown type that come in parts are held up to here: a number or the header of an array is seen whole.
+constexpr size_t kOpaqueHeldBytes = 64;
+static_assert(kOpaqueHeldBytes >= kScalarBytesMax && kOpaqueHeldBytes >= kArrayHeaderBytesMax + 4);
 
 constexpr size_t kNumericBinaryBytesMin = 10;  // header and one group
 constexpr size_t kArrayBinaryBytesMin = 32;    // header, one dimension, one element of eight bytes
 constexpr size_t kFloatTextBytesMin = 5;       // "4e+15"
+
+bool may_hold_in_opaque(std::span<const uint8_t> bytes) {
+  if (bytes.size() == kInt8Bytes) return find_in_eight_bytes(bytes).has_value();
+  return has_enough_digits(bytes) || find_in_numeric(bytes) || is_composite(bytes);
+}
+
+// Beyond this, counting digits first costs more than looking for them.
+constexpr size_t kCountedBytesMax = 256;
 
 // A quick no for the data path: true where this whole value holds no card number, decided in nanoseconds.
 bool cannot_hold(const ValueView& value) {
@@ -28,8 +38,13 @@ bool cannot_hold(const ValueView& value) {
   const bool binary = value.format == ValueFormat::binary;
   switch (value.type) {
     case ValueType::opaque:
-      if (binary && size != kInt8Bytes && is_composite(value.bytes)) return false;
-      [[fallthrough]];
+      return binary ? !may_hold_in_opaque(value.bytes) : !has_enough_digits(value.bytes);
+    case ValueType::integer_range:
+      return binary ? !is_composite(value.bytes) && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
+    case ValueType::inert:
+      return binary || !has_enough_digits(value.bytes);
+    case ValueType::geometric:
+      return binary ? size < kFloat8Bytes : !has_enough_digits(value.bytes);
     case ValueType::integer:
       return binary && size == kInt8Bytes ? !find_in_int8(value.bytes) : !has_enough_digits(value.bytes);
     case ValueType::numeric:
@@ -41,7 +56,7 @@ bool cannot_hold(const ValueView& value) {
     case ValueType::text_array:
       return binary ? size < kArrayBinaryBytesMin && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
     default:
-      return !has_enough_digits(value.bytes);
+      return size <= kCountedBytesMax && !has_enough_digits(value.bytes);
   }
 }
 
@@ -75,8 +90,14 @@ size_t ValueScanner::scan_part(Part& part) {
     case ValueType::integer:
     case ValueType::numeric:
     case ValueType::floating:
-    case ValueType::opaque:
       return scan_scalar(part);
+    case ValueType::opaque:
+    case ValueType::integer_range:
+      return binary ? scan_opaque(part) : scan_characters(part);
+    case ValueType::inert:
+      return binary ? part.bytes.size() : scan_characters(part);
+    case ValueType::geometric:
+      return binary ? scan_geometric(part) : scan_quoted_characters(part);
     case ValueType::json:
       return scan_quoted_characters(part);
     case ValueType::jsonb:
@@ -121,18 +142,12 @@ size_t ValueScanner::scan_quoted_characters(Part& part) {
   return decided;
 }
 
-// Numbers, and bytes of unknown type that may be one. A number is looked at as a whole, so its first parts are held
-// back.
+// A number is looked at as a whole, so its first parts are held back.
 size_t ValueScanner::scan_scalar(Part& part) {
   enum : uint8_t { kUndecided = 0, kTooLong = 1 };
   const bool binary = part.format == ValueFormat::binary;
-  const bool opaque = part.type == ValueType::opaque;
-  if (opaque && binary && part.bytes.size() != kInt8Bytes && part.memory.mode == kUndecided &&
-      part.ending == Ending::complete && scan_composite(part)) {
-    return part.bytes.size();
-  }
   if (part.memory.mode == kUndecided) {
-    if (part.bytes.size() > (opaque ? kInt8Bytes : kScalarBytesMax)) {
+    if (part.bytes.size() > kScalarBytesMax) {
       part.memory.mode = kTooLong;
     } else if (part.ending == Ending::more_follows) {
       return 0;
@@ -142,14 +157,13 @@ size_t ValueScanner::scan_scalar(Part& part) {
     std::optional<NumberFinding> found;
     FindingForm form = FindingForm::decimal;
     if (!binary) {
-      if (!opaque) found = find_in_number_text(part.bytes);
+      found = find_in_number_text(part.bytes);
     } else if (part.type == ValueType::numeric) {
       found = find_in_numeric(part.bytes), form = FindingForm::numeric_binary;
     } else if (part.type == ValueType::floating) {
       found = find_in_float8(part.bytes), form = FindingForm::float8_binary;
     } else {
       found = find_in_int8(part.bytes), form = FindingForm::int8_binary;
-      if (opaque && found && found->digits < kOpaqueIntegerDigitsMin) found.reset();
     }
     if (found) {
       part.add(*found, form);
@@ -158,6 +172,59 @@ size_t ValueScanner::scan_scalar(Part& part) {
   }
   // No number, or not one as its type says: whatever it is, it is looked at as bytes.
   return scan_characters(part);
+}
+
+// Bytes of which nobody said what they are, in binary: every form that they have exactly, and characters at last.
+size_t ValueScanner::scan_opaque(Part& part) {
+  enum : uint8_t { kUndecided = 0, kCharacters = 1, kJsonb = 2, kArray = 3 };
+  const auto as_array = [this, &part] {
+    const size_t decided = scan_array(part);
+    part.memory.opaque_as = kArray;
+    return decided;
+  };
+  const auto as_jsonb = [this, &part] {
+    const size_t decided = scan_jsonb(part);
+    part.memory.opaque_as = kJsonb;
+    return decided;
+  };
+  if (part.memory.opaque_as == kArray) return as_array();
+  if (part.memory.opaque_as == kJsonb) return as_jsonb();
+  if (part.memory.opaque_as == kCharacters) return scan_characters(part);
+  if (part.ending == Ending::complete) {
+    if (part.bytes.size() == kInt8Bytes) {
+      if (const auto found = find_in_eight_bytes(part.bytes)) {
+        part.add(found->number, found->form);
+        return part.bytes.size();
+      }
+    } else if (const auto numeric = find_in_numeric(part.bytes)) {
+      part.add(*numeric, FindingForm::numeric_binary);
+      return part.bytes.size();
+    }
+    if (scan_composite(part)) return part.bytes.size();
+  } else if (part.bytes.size() <= kOpaqueHeldBytes) {
+    return 0;
+  } else if (begins_as_array(part.bytes)) {
+    return as_array();
+  }
+  if (begins_as_jsonb(part.bytes)) return as_jsonb();
+  part.memory.opaque_as = kCharacters;
+  return scan_characters(part);
+}
+
+// Coordinates are float8 (point_send, path_send, poly_send …): behind the closed flag and the count of a path, behind
+// the count of a polygon, and from the first byte on in all others. Parts of larger ones are looked at as characters.
+size_t ValueScanner::scan_geometric(Part& part) {
+  enum : uint8_t { kWhole = 0, kInParts = 1 };
+  const size_t before = part.bytes.size() % kFloat8Bytes;
+  if (part.memory.mode == kInParts || part.ending == Ending::more_follows) {
+    part.memory.mode = kInParts;
+    return scan_characters(part);
+  }
+  for (size_t at = before; at < part.bytes.size(); at += kFloat8Bytes) {
+    if (const auto found = find_in_float8(part.bytes.subspan(at, kFloat8Bytes)))
+      part.behind(at).add(*found, FindingForm::float8_binary);
+  }
+  return part.bytes.size();
 }
 
 // jsonb on the wire (jsonb_recv): one version byte, then the text.

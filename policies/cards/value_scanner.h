@@ -22,7 +22,8 @@ struct StreamMemory {
   uint8_t quoted = 0, escaped = 0, in_long_token = 0;
   uint8_t element_type = 0;
   uint8_t element_mode = 0, element_begun = 0;
-  uint8_t depth = 0;  // of containers around this value
+  uint8_t depth = 0;      // of containers around this value
+  uint8_t opaque_as = 0;  // what bytes of unknown type are taken for
   uint32_t elements_left = 0;
   uint32_t element_left = 0;  // bytes of the array element that are still to come
 };
@@ -44,6 +45,8 @@ class ValueScanner {
   size_t scan_characters(Part& part);
   size_t scan_quoted_characters(Part& part);
   size_t scan_scalar(Part& part);
+  size_t scan_opaque(Part& part);
+  size_t scan_geometric(Part& part);
   size_t scan_jsonb(Part& part);
   size_t scan_bytea_text(Part& part);
   size_t scan_hex(Part& part, size_t from);

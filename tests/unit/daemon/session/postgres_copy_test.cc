@@ -113,14 +113,6 @@ TEST_P(PostgresLarge, ARowLargerThanTheWindowStreams) {
   EXPECT_EQ(gate.completed.at(1).bytes, 2 * filler.size() + 2 * kPan.size() + 2);
 }
 
-TEST_P(PostgresCopy, OutInBinaryEndsTheSession) {
-  session.client(fe::query("COPY t TO STDOUT (FORMAT binary)"));
-  session.server(be::copy_response('H', true) + be::copy_data(kPanText));
-  EXPECT_THAT(session.to_client, HasSubstr("0A000"));
-  EXPECT_THAT(session.to_client, Not(HasSubstr(kPanText)));
-  EXPECT_EQ(session.closed, CloseReason::refused);
-}
-
 TEST_P(PostgresCopy, InGoesByAsItIs) {
   session.client(fe::query("COPY t FROM STDIN") + fe::copy_data("1\tx\n"));
   EXPECT_EQ(session.to_server, fe::query("COPY t FROM STDIN")) << "what follows depends on the server's answer";

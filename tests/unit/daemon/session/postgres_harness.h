@@ -21,7 +21,7 @@ inline constexpr std::string_view kMasked = "411111******1111";
 inline constexpr uint64_t kPanNumber = 4111111111111111;
 inline constexpr uint64_t kMaskedNumber = 4111110000001111;
 
-// Finds kPan in characters and, in values that are declared integers, as eight binary bytes.
+// Finds kPan in characters and, in binary values of eight bytes that may be integers, as such.
 class ScriptedScanner final : public policies::CardScanner {
  public:
   void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings,
@@ -31,7 +31,8 @@ class ScriptedScanner final : public policies::CardScanner {
     for (size_t i = 0; i < values.size(); ++i) {
       const policies::ValueView& value = values[i];
       const std::string_view bytes(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
-      const bool integer = value.type == policies::ValueType::integer && value.format == policies::ValueFormat::binary;
+      const bool integer = (value.type == policies::ValueType::integer || value.type == policies::ValueType::opaque) &&
+                           value.format == policies::ValueFormat::binary && value.bytes.size() == 8;
       const std::string needle = integer ? int8(kPanNumber) : std::string(kPan);
       for (size_t at = bytes.find(needle); at != bytes.npos; at = bytes.find(needle, at + 1)) {
         policies::Finding finding;

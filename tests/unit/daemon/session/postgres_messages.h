@@ -181,9 +181,14 @@ inline std::string fatal(const std::string& sqlstate, const std::string& text) {
 inline std::string notification(std::string_view channel, std::string_view payload) {
   return message('A', W().u32(7).cstring(channel).cstring(payload));
 }
-inline std::string copy_response(char tag, bool binary = false) {
-  const uint8_t format = binary ? 1 : 0;
-  return message(tag, W().u8(format).u16(1).u16(format));
+inline std::string copy_response(char tag) {
+  return message(tag, W().u8(0).u16(1).u16(0));
+}
+inline std::string binary_copy_response(char tag, uint16_t columns) {
+  W body;
+  body.u8(1).u16(columns);
+  for (uint16_t i = 0; i < columns; ++i) body.u16(1);
+  return message(tag, body);
 }
 inline std::string copy_data(std::string_view data) {
   return message('d', W().text(data));
@@ -195,5 +200,25 @@ inline std::string function_result(std::string_view value) {
   return message('V', W().i32(static_cast<int32_t>(value.size())).text(value));
 }
 }  // namespace be
+
+// The stream of COPY in binary format, without the messages that it is cut into.
+namespace binary_copy {
+inline std::string header(std::string_view extension = {}) {
+  return std::string("PGCOPY\n\377\r\n\0", 11) +
+         as_text(W().u32(0).u32(static_cast<uint32_t>(extension.size())).text(extension).bytes());
+}
+inline std::string row(const Values& values) {
+  W body;
+  body.u16(static_cast<uint16_t>(values.size()));
+  for (const auto& value : values) {
+    body.i32(value ? static_cast<int32_t>(value->size()) : -1);
+    if (value) body.text(*value);
+  }
+  return as_text(body.bytes());
+}
+inline std::string trailer() {
+  return "\377\377";
+}
+}  // namespace binary_copy
 
 }  // namespace sluice::session::testing

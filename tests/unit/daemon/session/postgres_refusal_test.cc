@@ -249,23 +249,6 @@ TEST_P(PostgresRefusal, OtherErrorsOfAStandInStayWhatTheyAre) {
   EXPECT_EQ(session.to_client, canceled);
 }
 
-TEST_P(PostgresRefusal, CopyInBinaryIsRefusedAndTheConnectionLivesOn) {
-  gate.shape["COPY t FROM STDIN (FORMAT binary)"] = [](Statement& s) { s.copies_in = true; };
-  session.client(fe::query("COPY t FROM STDIN (FORMAT binary)"));
-  session.forget();
-  session.server(be::copy_response('G', true));
-  EXPECT_EQ(session.to_client, "");
-  ASSERT_EQ(session.to_server[0], 'f');
-  const std::string why = session.to_server.substr(5, session.to_server.size() - 6);
-  session.server(be::error("57014", "COPY from stdin failed: " + why) + be::ready());
-  EXPECT_THAT(session.to_client, HasSubstr("0A000"));
-  EXPECT_THAT(session.to_client, Not(HasSubstr(why)));
-  session.client(fe::copy_data("PGCOPY") + fe::copy_done() + fe::query("SELECT 1"));
-  EXPECT_THAT(session.to_server, Not(HasSubstr("PGCOPY")));
-  EXPECT_THAT(session.to_server, HasSubstr("SELECT 1"));
-  EXPECT_EQ(gate.completed.at(1).outcome, Outcome::failure);
-}
-
 TEST_P(PostgresRefusal, EveryStandInHasAnotherName) {
   session.client(fe::query("DROP TABLE customers"));
   const std::string first = std::exchange(session.to_server, {});

@@ -76,8 +76,9 @@ TEST(Backend, Authentication) {
 TEST(Backend, CopyResponse) {
   EXPECT_FALSE(decode_copy_response(ByteWriter().u8(0).u16(1).u16(0).take())->binary);
   EXPECT_TRUE(decode_copy_response(ByteWriter().u8(1).u16(1).u16(1).take())->binary);
-  EXPECT_TRUE(decode_copy_response(ByteWriter().u8(0).u16(2).u16(0).u16(1).take())->binary)
-      << "one binary column is enough";
+  EXPECT_EQ(decode_copy_response(ByteWriter().u8(1).u16(2).u16(1).u16(1).take())->columns, 2);
+  EXPECT_FALSE(decode_copy_response(ByteWriter().u8(0).u16(2).u16(0).u16(1).take())) << "columns say the same as all";
+  EXPECT_FALSE(decode_copy_response(ByteWriter().u8(1).u16(1).u16(0).take()));
   EXPECT_FALSE(decode_copy_response(ByteWriter().u8(2).u16(0).take()));
   expect_only_the_whole(ByteWriter().u8(0).u16(1).u16(0).take(),
                         [](const Bytes& b) { return decode_copy_response(b).has_value(); });

@@ -259,10 +259,137 @@ TEST(Composite, ValuesInsideRecordsRangesAndMultirangesAreFound) {
   EXPECT_EQ(find(array_header(16'385, 1) + element(record), ValueType::opaque, kBinary).size(), 1u);
 }
 
+TEST(Composite, PartsOfAnHstoreAreFoundBesideLengthsThatAreDigits) {
+  // The length of the value, 48, is the character '0'.
+  const std::string value = "4111111111111111" + std::string(32, '.');
+  const std::string hstore =
+      big_endian(2, 4) + element("4111111111111111") + element(value) + element("none") + big_endian(-1, 4);
+  EXPECT_EQ(find(hstore, ValueType::opaque, kBinary).size(), 2u);
+  const std::string after = masked(hstore, ValueType::opaque, kBinary);
+  EXPECT_EQ(after, big_endian(2, 4) + element("411111******1111") + element("411111******1111" + std::string(32, '.')) +
+                       element("none") + big_endian(-1, 4));
+}
+
+TEST(Composite, LexemesOfATsvectorAreFoundBesidePositionsThatAreDigits) {
+  const auto lexeme = [](const std::string& text, uint16_t position) {
+    return text + std::string(1, '\0') + big_endian(1, 2) + big_endian(position, 2);
+  };
+  const std::string tsvector = big_endian(2, 4) + lexeme("4000", 0x4030) + lexeme("4111111111111111", 0x4031);
+  EXPECT_EQ(masked(tsvector, ValueType::opaque, kBinary),
+            big_endian(2, 4) + lexeme("4000", 0x4030) + lexeme("411111******1111", 0x4031));
+}
+
+TEST(Composite, BoundsOfAKnownIntegerRangeAreIntegers) {
+  const std::string amex = big_endian(378282246310005, 8);
+  const std::string range = std::string(1, '\x12') + element(amex);
+  EXPECT_EQ(find(range, ValueType::integer_range, kBinary).size(), 1u);
+  EXPECT_EQ(find(big_endian(1, 4) + element(range), ValueType::integer_range, kBinary).size(), 1u);
+  EXPECT_TRUE(find(range, ValueType::opaque, kBinary).empty()) << "may be two timestamps";
+  EXPECT_EQ(find("[4111111111111111,)", ValueType::integer_range).size(), 1u);
+}
+
 TEST(Opaque, BytesAsTextAndEightBytesAsInteger) {
   EXPECT_EQ(masked("(1,4111111111111111)", ValueType::opaque, kBinary), "(1,411111******1111)");
   EXPECT_EQ(find(big_endian(4111111111111111, 8), ValueType::opaque, kBinary).size(), 1u);
   EXPECT_TRUE(find(big_endian(378282246310005, 8), ValueType::opaque, kBinary).empty()) << "may be a timestamp";
+}
+
+TEST(Opaque, EveryFormThatFits) {
+  const std::string pan = "4111111111111111";
+  EXPECT_EQ(find(numeric(pan), ValueType::opaque, kBinary).at(0).form, FindingForm::numeric_binary);
+  EXPECT_EQ(find(numeric("378282246310005", 2), ValueType::opaque, kBinary).size(), 1u);
+  for (const std::string& number : published_test_numbers()) {
+    const double value = std::stod(number);
+    if (value > 9007199254740992.0) continue;
+    const std::string bytes = big_endian(std::bit_cast<uint64_t>(value), 8);
+    ASSERT_EQ(find(bytes, ValueType::opaque, kBinary).size(), 1u) << number;
+    const double after = std::bit_cast<double>(read_big_endian(masked(bytes, ValueType::opaque, kBinary)));
+    EXPECT_EQ(std::to_string(static_cast<uint64_t>(after)).size(), number.size());
+  }
+  const std::string jsonb = masked("\x01{\"p\": 4111111111111111}", ValueType::opaque, kBinary);
+  EXPECT_EQ(jsonb.find('*'), std::string::npos) << "it stays JSON: " << jsonb;
+  EXPECT_EQ(jsonb.find(pan), std::string::npos);
+}
+
+// What is no card number stays as it is, byte for byte, whatever it looks like.
+TEST(Opaque, InnocentEightBytesAreLeftAlone) {
+  size_t looked = 0;
+  const auto untouched = [&looked](uint64_t bits, const char* what) {
+    const std::string bytes = big_endian(bits, 8);
+    EXPECT_EQ(masked(bytes, ValueType::opaque, kBinary), bytes) << what << " " << bits;
+    ++looked;
+  };
+  // Floats of everyday size; as integers many of them are card numbers of 19 digits.
+  for (int cents = -100'000; cents < 100'000; cents += 7) untouched(std::bit_cast<uint64_t>(cents / 100.0), "float8");
+  for (double value = 1e-12; value < 1e12; value *= 1.37) untouched(std::bit_cast<uint64_t>(value), "float8");
+  // Timestamps, microseconds since 2000: this century's to the microsecond, later ones to the second.
+  for (uint64_t day = 0; day < 25'000; ++day) untouched(day * 86'400'000'000 + day * 1'234'567, "timestamp");
+  for (uint64_t day = 25'000; day < 3'000'000; day += 11) untouched(day * 86'400'000'000, "timestamp far ahead");
+  // Words of eight letters, also where they are whole floats.
+  for (const char* word : {"VISA1234", "SHIPPING", "shipping", "password", "UPPER-CA", "C\xc3\xa4sar12"}) {
+    for (char last = ' '; last < 0x7f; ++last) {
+      std::string text = word;
+      text[7] = last;
+      untouched(read_big_endian(text), "word");
+    }
+  }
+  for (unsigned number = 0; number < 1'000'000; number += 37) {
+    char code[9];
+    std::snprintf(code, sizeof code, "C1%06u", number);
+    untouched(read_big_endian(code), "code");
+  }
+  EXPECT_GT(looked, 300'000u);
+}
+
+TEST(Opaque, AnArrayOfAnySizeIsReadAsOne) {
+  std::string large = array_header(20, 10'000);
+  for (int i = 0; i < 10'000; ++i) large += element(big_endian(i == 9'999 ? 4111111111111111 : i, 8));
+
+  StreamState state;
+  std::string out;
+  for (size_t at = 0; at < large.size();) {
+    const size_t size = std::min<size_t>(5'000, large.size() - at);
+    std::string piece = large.substr(at, size);
+    ValueView value{{reinterpret_cast<uint8_t*>(piece.data()), piece.size()}, ValueType::opaque, kBinary};
+    value.part = at + size == large.size() ? ValuePart::last : at == 0 ? ValuePart::first : ValuePart::middle;
+    value.stream = &state;
+    std::vector<Finding> findings;
+    size_t settled = 0;
+    scanner().scan({&value, 1}, findings, {&settled, 1});
+    scanner().mask({&value, 1}, findings, MaskStyle::bin6_last4);
+    ASSERT_GT(settled, 0u);
+    out += piece.substr(0, settled);
+    at += settled;
+  }
+  EXPECT_EQ(out.substr(0, out.size() - 8), large.substr(0, large.size() - 8));
+  EXPECT_NE(out.substr(out.size() - 8), large.substr(large.size() - 8));
+}
+
+TEST(Inert, BinaryIsNeverTouched) {
+  EXPECT_EQ(masked("4111111111111111", ValueType::inert, kBinary), "4111111111111111");
+  EXPECT_TRUE(find(big_endian(4111111111111111, 8), ValueType::inert, kBinary).empty());
+  EXPECT_EQ(find("4111111111111111", ValueType::inert).size(), 1u) << "text is text";
+  // Also within arrays and records.
+  EXPECT_TRUE(
+      find(array_header(1114, 1) + element(big_endian(4111111111111111, 8)), ValueType::opaque, kBinary).empty());
+  EXPECT_TRUE(
+      find(big_endian(1, 4) + field(1184, big_endian(4111111111111111, 8)), ValueType::opaque, kBinary).empty());
+}
+
+TEST(Geometric, CoordinatesAreFloats) {
+  const std::string pan = big_endian(std::bit_cast<uint64_t>(4111111111111111.0), 8);
+  const std::string half = big_endian(std::bit_cast<uint64_t>(0.5), 8);
+  for (const std::string& before : {std::string(), std::string(1, '\1') + big_endian(2, 4), big_endian(2, 4)}) {
+    const std::string value = before + half + pan + pan + half;
+    ASSERT_EQ(find(value, ValueType::geometric, kBinary).size(), 2u) << before.size();
+    const std::string after = masked(value, ValueType::geometric, kBinary);
+    EXPECT_EQ(after.substr(0, before.size() + 8), before + half);
+    EXPECT_TRUE(find(after, ValueType::geometric, kBinary).empty());
+  }
+  const std::string text = masked("(4111111111111111,0.5)", ValueType::geometric);
+  EXPECT_EQ(text.find('*'), std::string::npos) << text;
+  EXPECT_EQ(text.substr(0, 7), "(411111");
+  EXPECT_NE(text, "(4111111111111111,0.5)");
 }
 
 // 4114111111111111111 would be a valid number of 19 digits.
