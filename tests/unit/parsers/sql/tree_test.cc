@@ -6,6 +6,9 @@
 #include <map>
 #include <regex>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "parsers/sql/grammar.h"
 #include "parsers/sql/walker.h"
@@ -53,30 +56,44 @@ TEST(Tree, DamageIsReportedNotGuessed) {
 }
 
 // The table belongs to the installed library: every message of its .proto, and every field with its type.
+// Name and body of each message of a .proto file, in order. A regular expression over whole bodies would recurse for
+// every character of them.
+std::vector<std::pair<std::string, std::string>> messages_of(const std::string& proto) {
+  constexpr std::string_view kOpening = "\nmessage ";
+  std::vector<std::pair<std::string, std::string>> messages;
+  for (size_t at = proto.find(kOpening); at != proto.npos; at = proto.find(kOpening, at + 1)) {
+    const size_t name = at + kOpening.size();
+    const size_t brace = proto.find('{', name);
+    const size_t close = proto.find("\n}", brace);
+    if (brace == proto.npos || close == proto.npos) break;
+    messages.emplace_back(proto.substr(name, proto.find_first_of(" \n{", name) - name),
+                          proto.substr(brace + 1, close - brace));
+  }
+  return messages;
+}
+
 TEST(Tree, TableIsThatOfTheInstalledLibrary) {
   std::ifstream file("/usr/include/pg_query/pg_query.proto");
   if (!file) GTEST_SKIP() << "libpg-query-dev's pg_query.proto is not installed";
   const std::string proto((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const std::regex message_form(R"(\nmessage (\w+)\s*\{([\s\S]*?)\n\})");
+  const auto messages = messages_of(proto);
   const std::regex field_form(R"(\n\s*(?:repeated )?(\w+) (\w+) = (\d+)(?: \[[^\]]*\])?;)");
   std::map<std::string, uint16_t> order;
   uint16_t next = 1;
-  for (std::sregex_iterator it(proto.begin(), proto.end(), message_form), end; it != end; ++it) {
-    if ((*it)[1] == "ScanResult" || (*it)[1] == "ScanToken") continue;
-    order[(*it)[1]] = next++;
+  for (const auto& [name, body] : messages) {
+    if (name != "ScanResult" && name != "ScanToken") order[name] = next++;
   }
   EXPECT_EQ(next, tree::kTypeCount);
   size_t fields = 0;
-  for (std::sregex_iterator it(proto.begin(), proto.end(), message_form), end; it != end; ++it) {
-    if (!order.contains((*it)[1])) continue;
-    const tree::TypeFields& known = tree::kTypeFields[order[(*it)[1]]];
-    const std::string body = (*it)[2];
-    for (std::sregex_iterator f(body.begin(), body.end(), field_form); f != end; ++f) {
+  for (const auto& [name, body] : messages) {
+    if (!order.contains(name)) continue;
+    const tree::TypeFields& known = tree::kTypeFields[order[name]];
+    for (std::sregex_iterator end, f(body.begin(), body.end(), field_form); f != end; ++f) {
       const auto number = static_cast<uint32_t>(std::stoul((*f)[3]));
-      ASSERT_LE(number, known.count) << (*it)[1];
+      ASSERT_LE(number, known.count) << name;
       const std::string type = (*f)[1];
       const int expected = type == "string" ? 1 : order.contains(type) ? order[type] + 1 : 0;
-      EXPECT_EQ(tree::kFields[known.first + number - 1], expected) << (*it)[1] << "." << (*f)[2];
+      EXPECT_EQ(tree::kFields[known.first + number - 1], expected) << name << "." << (*f)[2];
       ++fields;
     }
   }

@@ -8,7 +8,6 @@
 namespace sluice::policies::testing {
 namespace {
 
-constexpr auto kText = ValueFormat::text;
 constexpr auto kBinary = ValueFormat::binary;
 
 bool passes_luhn(const std::string& digits) {
