@@ -60,7 +60,9 @@ def wait_until(what, condition, seconds=READY_SECONDS):
 class Database:
     """`port` is where it listens on 127.0.0.1 and [::1]; psql() talks to it directly over its Unix socket, past any steering."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, binaries=PG_BIN, settings=None):
+        """binaries: the server to run (psql and pg_isready are always those of PG_BIN); settings: more of postgresql.conf."""
+        self.binaries, self.settings = pathlib.Path(binaries), settings or {}
         self.directory = pathlib.Path(directory)
         self.directory.chmod(0o755)
         self.data, self.sockets = self.directory / "data", self.directory / "sockets"
@@ -72,27 +74,31 @@ class Database:
         return [*owner, *map(str, command)]
 
     def start(self):
+        """An empty cluster that takes connections, with the tables and users of the tests."""
+        self.start_empty()
+        self.psql(SCHEMA)
+        for number, pan in enumerate(PANS, start=1):
+            self.psql(f"insert into cards values ({number}, 'holder {number}', '{pan}', {pan}, {pan}, '{pan}', '{{\"pan\": \"{pan}\"}}', "
+                      f"'{{\"pan\": {pan}}}', array['{pan}', 'x'], array[{pan}])")
+
+    def start_empty(self):
         for path in (self.data, self.sockets):
             path.mkdir(mode=0o700)
             if os.geteuid() == 0:
                 shutil.chown(path, "postgres", "postgres")
         self.sockets.chmod(0o755)
-        subprocess.run(self.as_owner(PG_BIN / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync"),
+        subprocess.run(self.as_owner(self.binaries / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync"),
                        check=True, stdout=subprocess.DEVNULL)
         (self.data / "pg_hba.conf").write_text(HBA)
         settings = {"port": self.port, "listen_addresses": "127.0.0.1,::1", "unix_socket_directories": self.sockets, "fsync": "off",
                     "max_connections": 300, "max_prepared_transactions": 10, "wal_level": "logical", "log_statement": "all",
-                    "log_line_prefix": "%m [%p] %u "}
+                    "log_line_prefix": "%m [%p] %u ", **self.settings}
         flags = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         self.log = self.directory / "postgres.log"
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.as_owner(PG_BIN / "postgres", "-D", self.data, *flags), stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.as_owner(self.binaries / "postgres", "-D", self.data, *flags), stdout=log, stderr=log)
         ready = [str(PG_BIN / "pg_isready"), "-q", "-h", str(self.sockets), "-p", str(self.port)]
         wait_until("PostgreSQL takes connections", lambda: subprocess.run(ready, check=False).returncode == 0)
-        self.psql(SCHEMA)
-        for number, pan in enumerate(PANS, start=1):
-            self.psql(f"insert into cards values ({number}, 'holder {number}', '{pan}', {pan}, {pan}, '{pan}', '{{\"pan\": \"{pan}\"}}', "
-                      f"'{{\"pan\": {pan}}}', array['{pan}', 'x'], array[{pan}])")
 
     def psql(self, sql, *flags):
         """Runs SQL directly; returns its unaligned output."""
