@@ -1,4 +1,4 @@
-// pgx through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/test_drivers.py reads them.
+// pgx through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/drivers.py reads them.
 // usage: client HOST PORT [CHECK...]
 package main
 

@@ -20,7 +20,7 @@ import org.postgresql.largeobject.LargeObjectManager;
 import org.postgresql.util.PSQLException;
 
 /**
- * pgjdbc through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/test_drivers.py reads them.
+ * pgjdbc through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/drivers.py reads them.
  * usage: java Client HOST PORT [CHECK...]
  */
 public class Client {

@@ -1,5 +1,5 @@
 // node-postgres (with pg-cursor, pg-copy-streams, pg-query-stream) through Sluice. Prints one line for each check, "ok NAME" or
-// "FAIL NAME why"; tests/integration/test_drivers.py reads them. usage: node client.js HOST PORT [CHECK...], NODE_PATH at the packages
+// "FAIL NAME why"; tests/integration/drivers.py reads them. usage: node client.js HOST PORT [CHECK...], NODE_PATH at the packages
 'use strict';
 const assert = require('node:assert/strict');
 const { once } = require('node:events');

@@ -1,4 +1,4 @@
-"""asyncpg through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/test_drivers.py reads them.
+"""asyncpg through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/drivers.py reads them.
 usage: asyncpg_client.py HOST PORT [CHECK...]
 """
 import asyncio

@@ -1,4 +1,4 @@
-//! tokio-postgres through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/test_drivers.py reads them.
+//! tokio-postgres through Sluice. Prints one line for each check, "ok NAME" or "FAIL NAME why"; tests/integration/drivers.py reads them.
 //! usage: client HOST PORT [CHECK...]
 use std::error::Error;
 use std::future::{poll_fn, Future};
