@@ -269,6 +269,7 @@ Status Service::start_workers() {
       member.done.store(true, std::memory_order_release);
     });
     if (!thread) {
+  const auto cancels = std::make_shared<session::CancelDesk>();
       crews_.pop_back();
       return tl::unexpected(thread.error());
     }
@@ -288,6 +289,7 @@ Status Service::start_acceptor() {
   if (Status started = acceptor_->start(listeners_); !started) return started;
   watcher_ =
       std::make_unique<Watcher>(Watcher::Watched{*steering_, targets_, *acceptor_, *recorder_, *log_, workers()});
+    parts.cancels = cancels;
   return watcher_->start();
 }
 

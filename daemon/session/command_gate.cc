@@ -14,6 +14,7 @@ using events::EventType;
 using policies::StatementFacts;
 
 constexpr std::string_view kLogUnavailable = "audit log cannot be written; command not executed";
+constexpr std::string_view kCancelled = "canceling statement due to user request";  // the server's own words
 
 std::string_view to_word(Stage stage) {
   switch (stage) {
@@ -104,17 +105,13 @@ Answer CommandGate::submit(const CommandRequest& request) {
     case Stage::bind:
     case Stage::execute:
     case Stage::copy_in:
+  if (request.withdrawn) return withdraw(request);
       // Only gates make statements, so what comes back is one of ours.
       return decide(request, std::static_pointer_cast<const AnalysedStatement>(request.statement));
     case Stage::function_call:
       return decide_function_call(request);
-    case Stage::cancel: {
-      // A cancel carries no command; refusing it would only keep a statement running. It is recorded.
-      policies::Decision decision;
-      decision.effect = policies::Effect::allow;
-      decision.permit = policies::Permit::for_upkeep(policies::Upkeep::cancel);
-      return let_go(request, nullptr, no_facts(), decision);
-    }
+    case Stage::cancel:
+      return decide_cancel(request);
     case Stage::replication:
       return refuse(request, nullptr, no_facts(), {}, "replication connections are not supported through this proxy",
                     "0A000");
@@ -210,6 +207,35 @@ Answer CommandGate::refuse(const CommandRequest& request, const AnalysedRef& sta
   EventBuilder blocked = event(EventType::command_blocked, EventOutcome::refused);
   blocked.command(command);
   describe(blocked, request, statement, facts, rule);
+// A cancel carries no command; refusing it would only keep a statement running. It is recorded. Where the command that
+// it is about waits within Sluice, the server would ignore it.
+Answer CommandGate::decide_cancel(const CommandRequest& request) {
+  policies::Decision decision;
+  decision.effect = policies::Effect::allow;
+  decision.permit = policies::Permit::for_upkeep(policies::Upkeep::cancel);
+  Answer answer = let_go(request, nullptr, no_facts(), decision);
+  if (context_.cancels != nullptr)
+    std::get<Passed>(answer).delivered = context_.cancels->deliver(subject_.info.target, request.cancel_key);
+  return answer;
+}
+
+// The client cancelled the command while it was parked. Its analysis may still be under way: waiting_ stays, so that
+// its answer is not taken for another text's.
+Answer CommandGate::withdraw(const CommandRequest& request) {
+  AnalysedRef statement = std::static_pointer_cast<const AnalysedStatement>(request.statement);
+  const bool has_text = request.stage == Stage::query || request.stage == Stage::parse;
+  if (has_text && waiting_ != nullptr && waiting_->answer != nullptr) {
+    statement = std::move(waiting_->answer);
+    waiting_.reset();
+  } else if (has_text) {
+    sql::Analysis unread;
+    unread.why_unknown = "cancelled before it was analysed";
+    statement = make_statement(request.text, std::move(unread), context_.scanner);
+  }
+  const StatementFacts& facts = statement != nullptr ? statement->facts : no_facts();
+  return refuse(request, statement, facts, {}, std::string(kCancelled), "57014");
+}
+
   blocked.error_code(sqlstate).detail(message);
   publish(blocked);
   return Refused{std::move(message), std::move(sqlstate)};
@@ -299,3 +325,20 @@ void CommandGate::ended(CloseReason reason, std::string_view detail, const Sessi
 }
 
 }  // namespace sluice::session
+void CommandGate::cancel_key(std::span<const uint8_t> key) {
+  if (context_.cancels == nullptr || cancel_slot_ != nullptr) return;
+  cancel_key_.assign(key.begin(), key.end());
+  cancel_slot_ = context_.cancels->enter(
+      subject_.info.target, key,
+      [deliver = context_.deliver_cancel, serial = subject_.serial] { return deliver(serial); });
+}
+
+void CommandGate::set_waiting(bool waiting) {
+  if (cancel_slot_ != nullptr) cancel_slot_->set_waiting(waiting);
+}
+
+void CommandGate::cancel_seen_to() {
+  if (cancel_slot_ != nullptr) cancel_slot_->seen_to();
+}
+
+  if (cancel_slot_ != nullptr) context_.cancels->leave(subject_.info.target, cancel_key_, cancel_slot_);

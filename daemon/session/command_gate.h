@@ -34,6 +34,9 @@ class CommandGate final : public SessionGate {
   void complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) override;
   void claimed(const policies::ClaimedIdentity& identity) override;
   void note(SessionNote kind, std::string_view detail) override;
+  void cancel_key(std::span<const uint8_t> key) override;
+  void set_waiting(bool waiting) override;
+  void cancel_seen_to() override;
 
   [[nodiscard]] uint64_t barrier() const override { return barrier_; }
   void analysed(sql::Analysis analysis) override;
@@ -56,6 +59,8 @@ class CommandGate final : public SessionGate {
   [[nodiscard]] Answer decide(const CommandRequest& request, const AnalysedRef& statement);
   [[nodiscard]] Answer decide_function_call(const CommandRequest& request);
   [[nodiscard]] Answer let_go(const CommandRequest& request, const AnalysedRef& statement,
+  [[nodiscard]] Answer decide_cancel(const CommandRequest& request);
+  [[nodiscard]] Answer withdraw(const CommandRequest& request);
                               const policies::StatementFacts& facts, const policies::Decision& decision);
   [[nodiscard]] Answer refuse(const CommandRequest& request, const AnalysedRef& statement,
                               const policies::StatementFacts& facts, std::string_view rule, std::string message,
@@ -76,6 +81,8 @@ class CommandGate final : public SessionGate {
   CommandId last_command_ = 0;
   uint64_t barrier_ = 0;
   GateTotals totals_;
+  std::vector<uint8_t> cancel_key_;
+  CancelDesk::SlotRef cancel_slot_;
   bool ended_ = false;
 };
 

@@ -65,9 +65,11 @@ struct CommandRequest {
   std::string_view text;   // query, parse: the statement text as sent
   TextSettings settings;   // query, parse
   StatementRef statement;  // bind, execute: what the name stands for; null where the machine does not know it (unknown)
-  std::string_view statement_name;    // for the record; may be empty
-  std::span<const BindValue> values;  // bind, function_call
-  uint32_t function_oid = 0;          // function_call
+  std::string_view statement_name;      // for the record; may be empty
+  std::span<const BindValue> values;    // bind, function_call
+  uint32_t function_oid = 0;            // function_call
+  std::span<const uint8_t> cancel_key;  // cancel: names the session that it is about
+  bool withdrawn = false;               // the client cancelled it while it was parked: refuse it
   bool record_intent = true;  // false: decide again, but an event already stands for it (first Execute after its Bind)
 };
 
@@ -77,6 +79,7 @@ struct Passed {
   policies::Permit permit;
   StatementRef statement;  // null for function_call, cancel, replication
   CommandId command = 0;   // 0 where no intent was recorded
+  bool delivered = false;  // cancel: it met its command within Sluice, so that nothing is left for the server to do
 };
 
 struct Refused {
@@ -131,6 +134,8 @@ class Gate {
   // The start-up message was read (claimed identity); then what became of it.
   virtual void claimed(const policies::ClaimedIdentity& identity) = 0;
   virtual void note(SessionNote kind, std::string_view detail) = 0;
+  // The server named the key by which cancel requests mean this session.
+  virtual void cancel_key(std::span<const uint8_t> key) = 0;
 };
 
 }  // namespace sluice::session

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "daemon/base/clock.h"
@@ -11,6 +12,7 @@
 #include "daemon/session/analysed_statement.h"
 #include "daemon/session/analyst.h"
 #include "daemon/session/bind_excerpt.h"
+#include "daemon/session/cancel_desk.h"
 #include "daemon/session/event_outbox.h"
 #include "daemon/session/policy_source.h"
 #include "policies/cards/card_scanner.h"
@@ -41,3 +43,6 @@ struct GateContext {
 };
 
 }  // namespace sluice::session
+  // Null: no cancel request is looked at here. `deliver_cancel` hands one to this worker's session; any thread.
+  CancelDesk* cancels = nullptr;
+  std::function<bool(uint64_t serial)> deliver_cancel{};

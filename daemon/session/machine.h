@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "daemon/session/actions.h"
 #include "daemon/session/gate.h"
@@ -52,6 +53,18 @@ class Machine {
   virtual void on_failure(Failure failure, std::string_view detail, Actions& actions) = 0;
 
   [[nodiscard]] virtual Phase phase() const = 0;
+
+  // --- cancelling (a protocol without it keeps what stands here)
+  // A command waits for the gate, and a cancel request that comes now is about it.
+  [[nodiscard]] virtual bool cancellable() const { return false; }
+  // A cancel request came for this session while something of it waited. Refuses the command that waits for the gate,
+  // where the request is about it; then on_bytes(client, leftover) is called as after resume(). Says where else the
+  // request has to go.
+  enum class Cancelled : uint8_t { here, at_server, both };
+  [[nodiscard]] virtual Cancelled on_cancel() { return Cancelled::at_server; }
+  // The bytes that, on a connection of their own, ask the server to cancel what it runs for this session; empty where
+  // it runs nothing.
+  [[nodiscard]] virtual std::vector<uint8_t> cancel_request() const { return {}; }
 };
 
 // Largest piece that a machine may leave over for the next call (bytes). The pump's read buffer is at least twice as

@@ -27,17 +27,15 @@ PostgresMachine::Relay PostgresMachine::unexpected(uint8_t tag) {
 // Until the first ReadyForQuery.
 PostgresMachine::Relay PostgresMachine::on_start_answer(uint8_t tag, Bytes message, Actions& actions) {
   const Bytes body = message.subspan(kHeaderBytes);
+  // What the server says first is the moment in which a server would tell what it does not know.
+  if (negotiation_ && tag != kNegotiateProtocolVersion && tag != kErrorResponse) tell_negotiation(minor_, actions);
   switch (tag) {
     case kAuthentication:
       return on_authentication(body);
     case kBackendKeyData:
-      return authenticated_ ? Relay::forward : unexpected(tag);
-    case kNegotiateProtocolVersion: {
-      const auto minor = postgres::decode_negotiate_version(body);
-      if (!minor || *minor > postgres::kProtocolMinorMax) return unexpected(tag);
-      version_settled_ = true;
-      return Relay::forward;
-    }
+      return on_key_data(body);
+    case kNegotiateProtocolVersion:
+      return on_negotiated_version(body);
     case kErrorResponse:
       return on_error(message, actions);
     case kNoticeResponse:

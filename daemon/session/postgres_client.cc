@@ -226,6 +226,7 @@ PostgresMachine::Verdict PostgresMachine::on_ready_message(uint8_t tag, Bytes me
       break;
   }
   if (discarding_) {  // the server ignores it: an earlier message of this segment failed, or will
+    withdrawn_ = false;
     if (total_bytes > message.size()) skipping_ = total_bytes - message.size();
     return Verdict::done;
   }

@@ -19,7 +19,10 @@ constexpr std::string_view kTooManyNames = "too many prepared statements or port
 
 // What the gate says: a permit; a refusal (`refused` is set); or nothing yet (wait_ is set).
 std::optional<Passed> PostgresMachine::ask(const CommandRequest& request, Refused& refused) {
-  Answer answer = gate_.submit(request);
+  CommandRequest asked = request;
+  asked.withdrawn = withdrawn_;
+  Answer answer = gate_.submit(asked);
+  withdrawn_ = withdrawn_ && std::holds_alternative<Parked>(answer);
   if (auto* passed = std::get_if<Passed>(&answer)) return std::move(*passed);
   if (auto* refusal = std::get_if<Refused>(&answer)) {
     refused = std::move(*refusal);

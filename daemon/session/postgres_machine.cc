@@ -1,5 +1,7 @@
 #include "daemon/session/postgres_machine.h"
 
+#include <algorithm>
+
 #include "parsers/sql/analysis.h"
 
 namespace sluice::session {
@@ -86,6 +88,26 @@ Phase PostgresMachine::phase() const {
   const bool idle = pending_.empty() && wait_ == Wait::none && transaction_ == postgres::TransactionStatus::idle &&
                     !discarding_ && passing_ == 0 && skipping_ == 0 && copy_in_left_ == 0 && collect_bytes_ == 0;
   return idle ? Phase::idle : Phase::busy;
+}
+
+// A cancel request means the command that the server works on, or else the one that would be next. Of a pipeline that
+// one is known where the commands before it belong to the same segment: they fail together.
+bool PostgresMachine::cancellable() const {
+  return wait_ == Wait::gate && stage_ == Stage::ready && (pending_.empty() || pending_.front().segment == segment_);
+}
+
+Machine::Cancelled PostgresMachine::on_cancel() {
+  if (!cancellable()) return Cancelled::at_server;
+  withdrawn_ = true;
+  wait_ = Wait::none;
+  const bool runs = std::any_of(pending_.begin(), pending_.end(),
+                                [](const Pending& one) { return one.kind == PendingKind::execute; });
+  return runs ? Cancelled::both : Cancelled::here;
+}
+
+std::vector<uint8_t> PostgresMachine::cancel_request() const {
+  if (backend_key_.empty() || pending_.empty()) return {};
+  return postgres::build_cancel_request({reinterpret_cast<const uint8_t*>(backend_key_.data()), backend_key_.size()});
 }
 
 // The session ends when this step's bytes are delivered. An empty SQLSTATE: without a word to the client.

@@ -42,6 +42,9 @@ class PostgresMachine final : public Machine {
   void resume(Actions& actions) override;
   void on_failure(Failure failure, std::string_view detail, Actions& actions) override;
   [[nodiscard]] Phase phase() const override;
+  [[nodiscard]] bool cancellable() const override;
+  [[nodiscard]] Cancelled on_cancel() override;
+  [[nodiscard]] std::vector<uint8_t> cancel_request() const override;
 
  private:
   using Bytes = std::span<uint8_t>;
@@ -85,6 +88,9 @@ class PostgresMachine final : public Machine {
   void on_cancel_request(Bytes message, Actions& actions, size_t& taken);
   Verdict on_authentication_answer(Bytes message, Actions& actions);
   Relay on_authentication(ConstBytes body);
+  Relay on_negotiated_version(ConstBytes body);
+  Relay on_key_data(ConstBytes body);
+  void tell_negotiation(uint16_t minor, Actions& actions);
 
   // --- postgres_client.cc: framing and the messages that are no commands
   size_t on_client(Bytes bytes, Actions& actions);
@@ -199,7 +205,14 @@ class PostgresMachine final : public Machine {
   bool gss_asked_ = false;
   bool authenticated_ = false;
   bool authentication_wanted_ = false;  // the server waits for a password message
-  bool version_settled_ = true;         // false: the client asked for a newer minor version than we know
+  uint16_t minor_ = 0;                  // what the server was asked for
+  struct Negotiation {                  // what the client asked for and does not get
+    uint16_t minor = 0;
+    std::vector<std::string> options;
+  };
+  std::unique_ptr<Negotiation> negotiation_;  // until the client was told
+  bool negotiated_ = false;                   // by the server
+  std::string backend_key_;                   // process id and secret
   CommandId cancel_command_ = 0;
 
   // Settings that the meaning of a text depends on.
@@ -211,6 +224,7 @@ class PostgresMachine final : public Machine {
 
   // Client side.
   Wait wait_ = Wait::none;
+  bool withdrawn_ = false;          // the client cancelled the message that is parked
   uint64_t passing_ = 0;            // bytes of a decided message that still go by
   uint64_t skipping_ = 0;           // bytes of a refused message that still are dropped
   std::vector<uint8_t> collected_;  // a large message, or its head

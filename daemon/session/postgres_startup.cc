@@ -1,11 +1,14 @@
 // From the first byte to ReadyForQuery. Encryption is declined, replication refused; the exchange of secrets goes by
 // untouched and unrecorded.
+#include <algorithm>
+
 #include "daemon/session/postgres_machine.h"
 
 namespace sluice::session {
 namespace {
 constexpr uint8_t kEncryptionDeclined[] = {'N'};
-}
+constexpr size_t kCancelHeaderBytes = 8;  // length and code; then process id and secret
+}  // namespace
 
 size_t PostgresMachine::on_startup(Bytes bytes, Actions& actions) {
   using postgres::StartupKind;
@@ -62,14 +65,56 @@ void PostgresMachine::on_startup_message(const postgres::StartupPacket& packet, 
     end_session(CloseReason::refused, "42501", "replication connections are not allowed through Sluice");
     return;
   }
-  version_settled_ = packet.minor <= postgres::kProtocolMinorMax;
-  actions.to_server(message, policies::Permit::for_upkeep(policies::Upkeep::startup));
+  const auto permit = policies::Permit::for_upkeep(policies::Upkeep::startup);
   stage_ = Stage::authentication;
+  // What a later minor version or an option would change about the protocol is not known here, so the server is not
+  // asked for it; the client hears what it would from a server that does not know it either.
+  minor_ = std::min(packet.minor, postgres::kProtocolMinorMax);
+  Negotiation refused{packet.minor, {}};
+  std::vector<std::pair<std::string_view, std::string_view>> known;
+  for (const auto& parameter : packet.parameters) {
+    if (parameter.first.starts_with(postgres::kProtocolOptionPrefix)) {
+      refused.options.emplace_back(parameter.first);
+    } else {
+      known.push_back(parameter);
+    }
+  }
+  if (minor_ == packet.minor && refused.options.empty()) {
+    actions.to_server(message, permit);
+    return;
+  }
+  negotiation_ = std::make_unique<Negotiation>(std::move(refused));
+  actions.to_server_copy(postgres::build_startup(minor_, known), permit);
+}
+
+void PostgresMachine::tell_negotiation(uint16_t minor, Actions& actions) {
+  actions.to_client_copy(postgres::build_negotiate_version(minor, negotiation_->options));
+  negotiation_.reset();
+}
+
+// The server speaks only an older minor version. It was asked for no options, so it cannot lack any.
+PostgresMachine::Relay PostgresMachine::on_negotiated_version(ConstBytes body) {
+  const auto version = postgres::decode_negotiate_version(body);
+  if (!version || version->minor >= minor_ || version->unknown_options != 0 || negotiated_ || authenticated_)
+    return unexpected(postgres::backend::kNegotiateProtocolVersion);
+  negotiated_ = true;
+  if (!negotiation_) return Relay::forward;
+  replacement_ = postgres::build_negotiate_version(static_cast<uint16_t>(version->minor), negotiation_->options);
+  negotiation_.reset();
+  return Relay::swallow;
+}
+
+PostgresMachine::Relay PostgresMachine::on_key_data(ConstBytes body) {
+  if (!authenticated_ || !backend_key_.empty()) return unexpected(postgres::backend::kBackendKeyData);
+  backend_key_.assign(body.begin(), body.end());
+  gate_.cancel_key(body);
+  return Relay::forward;
 }
 
 void PostgresMachine::on_cancel_request(Bytes message, Actions& actions, size_t& taken) {
   CommandRequest request;
   request.stage = sluice::session::Stage::cancel;
+  request.cancel_key = message.subspan(kCancelHeaderBytes);
   Refused refused;
   const std::optional<Passed> passed = ask(request, refused);
   if (wait_ != Wait::none) {
@@ -79,6 +124,11 @@ void PostgresMachine::on_cancel_request(Bytes message, Actions& actions, size_t&
   stage_ = Stage::cancel;
   if (!passed) {
     end_session(CloseReason::refused, {}, refused.message);  // the protocol has no answer to a cancel request
+    return;
+  }
+  if (passed->delivered) {
+    gate_.complete(passed->command, {}, {});
+    end_session(CloseReason::finished, {}, {});
     return;
   }
   cancel_command_ = passed->command;
@@ -101,10 +151,6 @@ PostgresMachine::Relay PostgresMachine::on_authentication(ConstBytes body) {
     return Relay::swallow;
   }
   if (wait_ == Wait::server) wait_ = Wait::none;
-  if (!version_settled_) {
-    violation("the server takes a protocol version that is not supported yet");
-    return Relay::swallow;
-  }
   if (*auth == Auth::ok) {
     authenticated_ = true;
     authentication_wanted_ = false;

@@ -98,7 +98,23 @@ void Session::run() {
   if (close_reason_ == CloseReason::none && !connecting_) work();
   if (close_reason_ != CloseReason::none) work_closing();
   working_ = false;
-  if (!finished_) watch_deadline();
+  if (finished_) return;
+  watch_cancel();
+  watch_deadline();
+}
+
+// Says whether a cancel request that comes now would meet its command here.
+void Session::watch_cancel() {
+  const bool held = end(Side::server).out.waits_for(host_.durable()) != 0;
+  const bool waits = close_reason_ == CloseReason::none && (held || (machine_->parked() && machine_->cancellable()));
+  if (waits != command_waits_) {
+    command_waits_ = waits;
+    gate_->set_waiting(waits);
+  }
+  if (cancel_when_sent_ && end(Side::server).out.empty()) {
+    cancel_when_sent_ = false;
+    host_.cancel_at_server(*this);
+  }
 }
 
 void Session::work() {
@@ -213,6 +229,19 @@ void Session::resume() {
   machine_->resume(host_.actions());
   execute();
   after_step();
+  run();
+}
+
+void Session::cancel_command() {
+  gate_->cancel_seen_to();
+  command_waits_ = false;
+  if (finished_ || close_reason_ != CloseReason::none) return;
+  // What has left the gate but not the daemon is the server's to cancel, once it has it.
+  cancel_when_sent_ = machine_->on_cancel() != Machine::Cancelled::here;
+  if (was_parked_ && !machine_->parked()) {
+    host_.actions().clear();
+    after_step();
+  }
   run();
 }
 

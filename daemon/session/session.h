@@ -43,6 +43,7 @@ class SessionHost {
   virtual void run_again(Session& session) = 0;                         // run() once more, after the others
   virtual io::Timers& timers() = 0;
   virtual void finished(Session& session) = 0;  // destroy it after this turn
+  virtual void cancel_at_server(Session& session) = 0;  // asks the server to cancel what it runs for the session
 
  protected:
   ~SessionHost() = default;
@@ -68,10 +69,14 @@ class Session final : private io::Timer {
   void run();              // does what can be done now
   void durable_reached();  // the log is durable up to a sequence that was asked for
   void resume();           // a parked command may have its answer
+  void cancel_command();   // a cancel request came while a command waited here
   void log_failed();       // bytes that wait for the log will never leave: the session ends
   void fail(Failure failure, std::string_view detail);  // tells the client, ends
   void drain();                                         // end as soon as it is idle
   void abandon(std::string_view detail);                // end now: what could not be delivered is lost
+
+  // The machine's, for whoever ends the session.
+  [[nodiscard]] std::vector<uint8_t> cancel_request() const { return machine_->cancel_request(); }
 
   // Memory that this session holds beside itself, machine and gate (bytes); for the tests of the bound.
   [[nodiscard]] size_t buffered_bytes() const;
@@ -123,6 +128,7 @@ class Session final : private io::Timer {
   [[nodiscard]] bool settled() const;
 
   const uint64_t serial_;
+  void watch_cancel();
   SessionHost& host_;
   const SessionLimits& limits_;
   std::unique_ptr<SessionGate> gate_;
@@ -142,3 +148,5 @@ class Session final : private io::Timer {
 };
 
 }  // namespace sluice::session
+  bool command_waits_ = false;     // as the gate was told
+  bool cancel_when_sent_ = false;  // a cancel request follows what still waits for the log

@@ -32,6 +32,11 @@ class SessionGate : public Gate {
   // The analysis of the text that this session waits for. The session is resumed after it.
   virtual void analysed(sql::Analysis analysis) = 0;
 
+  // A command of this session waits within Sluice, so that a cancel request is for it; or none does any more.
+  virtual void set_waiting(bool waiting) = 0;
+  // The cancel request that was handed over has been seen to.
+  virtual void cancel_seen_to() = 0;
+
   // Who and what the session is, with what the client claims as far as it is known; for lists of sessions.
   [[nodiscard]] virtual const events::SessionInfo& info() const = 0;
   [[nodiscard]] virtual const GateTotals& gate_totals() const = 0;

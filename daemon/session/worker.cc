@@ -4,6 +4,10 @@
 #include <cassert>
 #include <ctime>
 
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
+
 namespace sluice::session {
 namespace {
 
@@ -14,6 +18,11 @@ constexpr int kCongestedTurnMs = 2;
 // How long the end of a worker waits for room for the last events. With a log that cannot be written they are lost, and
 // the next start says so.
 constexpr int kLastEventsWaitMs = 2'000;
+// How long it waits for servers to take the last cancel requests.
+constexpr uint64_t kLastCancelsWaitMs = 1'000;
+constexpr int kLastCancelsTurnMs = 50;
+// Cancel requests to servers under way at once. Beyond it a statement of an ended session runs on.
+constexpr size_t kUpstreamCancelsMax = 1'024;
 
 }  // namespace
 
@@ -49,6 +58,12 @@ Worker::Worker(WorkerParts parts, io::EventLoop loop, std::unique_ptr<io::Mailbo
       gate_context_{outbox_,       statements_,   *parts_.scanner, analyst_,  *parts_.policies,
                     policy_cache_, *parts_.clock, bind_excerpt_,   counters_, parts_.durability} {
   now_ms_ = parts_.clock->monotonic_ms();
+  gate_context_.cancels = parts_.cancels.get();
+  gate_context_.deliver_cancel = [this](uint64_t serial) {
+    return mailbox_->post([this, serial] {
+      if (Session* session = find(serial)) session->cancel_command();
+    });
+  };
 }
 
 Worker::~Worker() = default;
@@ -139,6 +154,33 @@ void Worker::bury() {
     session_count_.fetch_sub(1, std::memory_order_relaxed);
   }
   finished_.clear();
+  bury_cancels();
+}
+
+void Worker::bury_cancels() {
+  std::erase_if(upstream_cancels_, [this](const std::unique_ptr<UpstreamCancel>& one) {
+    if (one->done() && one->fd() >= 0) loop_.remove(one->fd());
+    return one->done();
+  });
+}
+
+// Asks the session's server to cancel what it runs for it: without that a statement would run on there, although nobody
+// waits for it any more.
+void Worker::cancel_at_server(Session& session) {
+  std::vector<uint8_t> request = session.cancel_request();
+  if (request.empty() || upstream_cancels_.size() >= kUpstreamCancelsMax) return;
+  const int fd = session.transport(Side::server).fd();
+  sockaddr_storage server{};
+  socklen_t length = sizeof server;
+  if (fd < 0 || getpeername(fd, reinterpret_cast<sockaddr*>(&server), &length) != 0) return;
+  int device = 0;
+  length = sizeof device;
+  if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &device, &length) != 0) device = 0;
+  auto opened = parts_.upstreams->open(server, static_cast<uint32_t>(device));
+  if (!opened) return;  // the server takes no connection: there is nothing more to be done about the statement
+  auto one = std::make_unique<UpstreamCancel>(std::move(*opened), std::move(request), timers_, now_ms_);
+  if (!loop_.add(one->fd(), io::EventLoop::kBothWays, *one)) return;
+  upstream_cancels_.push_back(std::move(one));
 }
 
 // --- sessions come
@@ -250,7 +292,10 @@ void Worker::answers_came() {
 void Worker::wind_down() {
   mailbox_->close();
   mailbox_->deliver();  // nobody waits in vain; sessions that arrive now end below
-  for_each([](Session& session) { session.abandon("the proxy is shutting down"); });
+  for_each([this](Session& session) {
+    cancel_at_server(session);
+    session.abandon("the proxy is shutting down");
+  });
   bury();
   for (int waited = 0; !outbox_.flush() && waited < kLastEventsWaitMs; waited += kCongestedTurnMs) {
     outbox_.request_room();
@@ -258,6 +303,12 @@ void Worker::wind_down() {
     nanosleep(&pause, nullptr);
   }
 }
+  const uint64_t cancels_deadline_ms = parts_.clock->monotonic_ms() + kLastCancelsWaitMs;
+  while (!upstream_cancels_.empty() && now_ms_ < cancels_deadline_ms) {
+    const Status waited = loop_.wait(kLastCancelsTurnMs, [this] { now_ms_ = parts_.clock->monotonic_ms(); });
+    assert(waited.has_value());
+    bury_cancels();
+  }
 
 std::vector<SessionRow> Worker::rows() const {
   std::vector<SessionRow> rows;
@@ -281,3 +332,4 @@ bool Worker::kill(std::string_view session_id, std::string_view detail) {
 }
 
 }  // namespace sluice::session
+    cancel_at_server(*resident.session);

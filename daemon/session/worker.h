@@ -22,6 +22,7 @@
 #include "daemon/io/timers.h"
 #include "daemon/session/command_gate.h"
 #include "daemon/session/session.h"
+#include "daemon/session/upstream_cancel.h"
 
 namespace sluice::session {
 
@@ -71,6 +72,7 @@ struct WorkerParts {
   SessionLimits limits;
 };
 
+  std::shared_ptr<CancelDesk> cancels = std::make_shared<CancelDesk>();  // one for all workers
 class Worker final : private SessionHost {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Worker>> create(WorkerParts parts);
@@ -132,6 +134,7 @@ class Worker final : private SessionHost {
   void turn();
   [[nodiscard]] int wait_ms() const;
   void log_moved();
+  void cancel_at_server(Session& session) override;
   void answers_came();
   void serve_durable();
   void watch_log_state();
@@ -143,6 +146,7 @@ class Worker final : private SessionHost {
   template <typename Action>
   void for_each(Action&& action);
 
+  void bury_cancels();
   WorkerParts parts_;
   io::EventLoop loop_;
   std::unique_ptr<io::Mailbox> mailbox_;
@@ -168,6 +172,7 @@ class Worker final : private SessionHost {
   uint64_t now_ms_ = 0;
   uint64_t drain_deadline_ms_ = UINT64_MAX;
   bool draining_ = false;
+  std::vector<std::unique_ptr<UpstreamCancel>> upstream_cancels_;
   bool stopping_ = false;
   bool log_was_failing_ = false;
   std::atomic<size_t> session_count_{0};

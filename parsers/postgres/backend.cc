@@ -127,14 +127,14 @@ std::optional<TransactionStatus> decode_ready_for_query(std::span<const uint8_t>
   return static_cast<TransactionStatus>(body[0]);
 }
 
-std::optional<uint32_t> decode_negotiate_version(std::span<const uint8_t> body) {
+std::optional<NegotiatedVersion> decode_negotiate_version(std::span<const uint8_t> body) {
   ByteReader reader(body);
   // Servers before 18 send the whole version number, later ones too; both have the minor in the lower half.
   const uint32_t minor = reader.u32() & 0xffff;
   const uint32_t options = reader.u32();
   for (uint32_t i = 0; i < options && reader.ok(); ++i) (void)reader.cstring();
   if (!reader.done()) return std::nullopt;
-  return minor;
+  return NegotiatedVersion{minor, options};
 }
 
 std::optional<uint64_t> decode_command_complete(std::span<const uint8_t> body) {

@@ -58,8 +58,12 @@ enum class TransactionStatus : uint8_t { idle = 'I', in_transaction = 'T', faile
 [[nodiscard]] std::optional<Notification> decode_notification(std::span<const uint8_t> body);
 [[nodiscard]] std::optional<FunctionResult> decode_function_result(std::span<const uint8_t> body);
 [[nodiscard]] std::optional<TransactionStatus> decode_ready_for_query(std::span<const uint8_t> body);
-// The newest minor version that the server speaks.
-[[nodiscard]] std::optional<uint32_t> decode_negotiate_version(std::span<const uint8_t> body);
+// The newest minor version that the server speaks, and how many options it does not know.
+struct NegotiatedVersion {
+  uint32_t minor = 0;
+  uint32_t unknown_options = 0;
+};
+[[nodiscard]] std::optional<NegotiatedVersion> decode_negotiate_version(std::span<const uint8_t> body);
 // Rows named at the end of a command tag ("INSERT 0 5", "SELECT 3"); 0 where it names none. nullopt: not a string.
 [[nodiscard]] std::optional<uint64_t> decode_command_complete(std::span<const uint8_t> body);
 

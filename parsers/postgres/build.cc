@@ -69,6 +69,30 @@ std::vector<uint8_t> build_copy_fail(std::string_view message) {
   return writer.finish();
 }
 
+std::vector<uint8_t> build_cancel_request(std::span<const uint8_t> key) {
+  parsers::ByteWriter writer;
+  writer.u32(static_cast<uint32_t>(8 + key.size())).u32(kCancelRequestCode).raw(key);
+  return writer.take();
+}
+
+std::vector<uint8_t> build_startup(uint16_t minor,
+                                   std::span<const std::pair<std::string_view, std::string_view>> parameters) {
+  parsers::ByteWriter writer;
+  writer.u32(0).u16(kProtocolMajor).u16(minor);
+  for (const auto& [name, value] : parameters) writer.cstring(name).cstring(value);
+  writer.u8(0);
+  writer.put_u32(0, static_cast<uint32_t>(writer.size()));
+  return writer.take();
+}
+
+std::vector<uint8_t> build_negotiate_version(uint16_t minor, std::span<const std::string> options) {
+  MessageWriter writer(backend::kNegotiateProtocolVersion);
+  // Servers send the whole version number here, and clients expect it so.
+  writer.body.u16(kProtocolMajor).u16(minor).u32(static_cast<uint32_t>(options.size()));
+  for (const std::string& option : options) writer.body.cstring(option);
+  return writer.finish();
+}
+
 std::vector<uint8_t> build_copy_data_header(size_t bytes) {
   return parsers::ByteWriter().u8(frontend::kCopyData).u32(static_cast<uint32_t>(bytes + 4)).take();
 }

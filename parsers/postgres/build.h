@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "parsers/postgres/frontend.h"
@@ -21,6 +24,12 @@ enum class Severity : uint8_t { error, fatal };
 [[nodiscard]] std::vector<uint8_t> build_execute(std::string_view portal);
 [[nodiscard]] std::vector<uint8_t> build_function_call(uint32_t function_oid);
 [[nodiscard]] std::vector<uint8_t> build_copy_fail(std::string_view message);
+// `key` is that of BackendKeyData: process id and secret.
+[[nodiscard]] std::vector<uint8_t> build_cancel_request(std::span<const uint8_t> key);
+// A start-up message with these parameters.
+[[nodiscard]] std::vector<uint8_t> build_startup(
+    uint16_t minor, std::span<const std::pair<std::string_view, std::string_view>> parameters);
+[[nodiscard]] std::vector<uint8_t> build_negotiate_version(uint16_t minor, std::span<const std::string> options);
 // The header of a CopyData message; its `bytes` of data follow.
 [[nodiscard]] std::vector<uint8_t> build_copy_data_header(size_t bytes);
 [[nodiscard]] std::vector<uint8_t> build_flush();

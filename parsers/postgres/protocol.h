@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace sluice::postgres {
 
@@ -31,6 +32,8 @@ inline constexpr uint32_t kSslRequestCode = 80877103;
 inline constexpr uint32_t kGssEncRequestCode = 80877104;
 inline constexpr uint16_t kProtocolMajor = 3;
 inline constexpr uint16_t kProtocolMinorMax = 2;  // newest minor version whose messages we know
+// Start-up parameters of this prefix ask for extensions of the protocol.
+inline constexpr std::string_view kProtocolOptionPrefix = "_pq_.";
 
 // Authentication requests (first field of 'R').
 enum class Auth : uint32_t {

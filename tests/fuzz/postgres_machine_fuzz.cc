@@ -120,6 +120,7 @@ class ScriptedGate final : public Gate {
   }
   void claimed(const policies::ClaimedIdentity&) override {}
   void note(SessionNote, std::string_view) override {}
+  void cancel_key(std::span<const uint8_t>) override {}
 
   bool parked = false;
   CommandId last = 0;

@@ -238,6 +238,65 @@ TEST(CommandGate, BinaryCopyIsDecidedLikeAnyOther) {
   EXPECT_NE(refused(rig.query("COPY cards FROM STDIN (FORMAT binary)")), nullptr);
 }
 
+TEST(CommandGate, ACommandThatIsCancelledWhileItWaitsIsRefusedAndRecorded) {
+  GateRig rig;
+  rig.analyst.later = true;
+  ASSERT_TRUE(is_parked(rig.query("SELECT pan FROM cards WHERE pan = '4111111111111111'")));
+  rig.take_events();
+  CommandRequest request;
+  request.text = "SELECT pan FROM cards WHERE pan = '4111111111111111'";
+  request.withdrawn = true;
+  const Answer answer = rig.gate->submit(request);
+  ASSERT_NE(refused(answer), nullptr);
+  EXPECT_EQ(refused(answer)->sqlstate, "57014");
+  EXPECT_EQ(refused(answer)->message, "canceling statement due to user request");
+  const auto blocked = rig.take_events(sluice::events::COMMAND_BLOCKED);
+  ASSERT_EQ(blocked.size(), 1u);
+  EXPECT_EQ(rig.texts.back(), "SELECT pan FROM cards WHERE pan = '411111******1111'");
+}
+
+// The analysis of what was cancelled is still under way: its answer must not be taken for that of the next text.
+TEST(CommandGate, AnAnswerThatCameTooLateIsNotTheNextTexts) {
+  GateRig rig("version: 1\nrules:\n  - {name: no-drop, when: {statement: [drop]}, then: block}\n");
+  rig.analyst.later = true;
+  ASSERT_TRUE(is_parked(rig.query("SELECT 1")));
+  CommandRequest request;
+  request.text = "SELECT 1";
+  request.withdrawn = true;
+  ASSERT_NE(refused(rig.gate->submit(request)), nullptr);
+  ASSERT_TRUE(is_parked(rig.query("DROP TABLE cards")));
+  EXPECT_EQ(rig.analyst.jobs.size(), 1u) << "one analysis at a time";
+  rig.gate->analysed(sql::analyze("SELECT 1", {"UTF8", true, true}));
+  ASSERT_TRUE(is_parked(rig.query("DROP TABLE cards")));
+  ASSERT_EQ(rig.analyst.jobs.size(), 2u);
+  rig.gate->analysed(sql::analyze(rig.analyst.jobs[1].text, {"UTF8", true, true}));
+  ASSERT_NE(refused(rig.query("DROP TABLE cards")), nullptr);
+}
+
+TEST(CommandGate, ACancelRequestFindsTheSessionThatWaits) {
+  GateRig rig;
+  CancelDesk desk;
+  std::vector<uint64_t> told;
+  rig.context->cancels = &desk;
+  rig.context->deliver_cancel = [&told](uint64_t serial) {
+    told.push_back(serial);
+    return true;
+  };
+  const std::vector<uint8_t> key = {0, 0, 0, 7, 1, 2, 3, 4};
+  rig.gate->cancel_key(key);
+  EXPECT_EQ(desk.size(), 1u);
+  CommandRequest request;
+  request.stage = Stage::cancel;
+  request.cancel_key = key;
+  ASSERT_FALSE(passed(rig.gate->submit(request))->delivered);
+  rig.gate->set_waiting(true);
+  ASSERT_TRUE(passed(rig.gate->submit(request))->delivered);
+  EXPECT_EQ(told, std::vector<uint64_t>{0xaa});
+  EXPECT_EQ(rig.take_events(sluice::events::COMMAND_RECEIVED).size(), 2u) << "cancels are recorded either way";
+  rig.gate->ended(CloseReason::finished, {}, {});
+  EXPECT_EQ(desk.size(), 0u);
+}
+
 TEST(CommandGate, FunctionCallByNumberIsUnknown) {
   GateRig rig(kOnlySelect);
   CommandRequest call;

@@ -39,6 +39,9 @@ class FakeGate final : public SessionGate {
   void complete(CommandId, const Completion&, std::span<const FindingCount>) override {}
   void claimed(const policies::ClaimedIdentity&) override {}
   void note(SessionNote, std::string_view) override {}
+  void cancel_key(std::span<const uint8_t>) override {}
+  void set_waiting(bool waiting_in) override { waiting.push_back(waiting_in); }
+  void cancel_seen_to() override { ++cancels_seen_to; }
   uint64_t barrier() const override { return barrier_value; }
   void analysed(sql::Analysis) override {}
   const events::SessionInfo& info() const override { return info_; }
@@ -49,6 +52,8 @@ class FakeGate final : public SessionGate {
   }
 
   uint64_t barrier_value = 0;
+  std::vector<bool> waiting;
+  int cancels_seen_to = 0;
 
  private:
   std::optional<Ended>& ended_out_;
@@ -96,16 +101,29 @@ class LineMachine final : public Machine {
     actions.to_client({reinterpret_cast<const uint8_t*>(kText.data()), kText.size()});
   }
   Phase phase() const override { return phase_value; }
+  bool cancellable() const override { return parked_; }
+  Cancelled on_cancel() override {
+    if (!parked_) return Cancelled::at_server;
+    parked_ = false;
+    withdrawn_ = true;
+    return cancelled;
+  }
 
   std::vector<Side> ends;
   std::vector<Failure> failures;
   Phase phase_value = Phase::idle;
   bool close_on_end = true;
   bool unpark_on_server_bytes = false;
+  Cancelled cancelled = Cancelled::here;
 
  private:
   bool client_line(std::span<uint8_t> line, Actions& actions) {
     const auto permit = policies::Permit::for_upkeep(policies::Upkeep::sync);
+    if (std::exchange(withdrawn_, false)) {
+      static constexpr std::string_view kText = "cancelled\n";
+      actions.to_client({reinterpret_cast<const uint8_t*>(kText.data()), kText.size()});
+      return true;
+    }
     if (line[0] == '?' && !std::exchange(answered_, false)) {
       parked_ = true;
       return false;
@@ -124,6 +142,7 @@ class LineMachine final : public Machine {
   FakeGate& gate_;
   bool parked_ = false;
   bool answered_ = false;
+  bool withdrawn_ = false;
 };
 
 inline std::pair<UniqueFd, UniqueFd> socket_pair() {
@@ -172,6 +191,7 @@ class FakeHost final : public SessionHost {
   void run_again(Session& session) override { again.insert(&session); }
   io::Timers& timers() override { return timers_; }
   void finished(Session&) override { ++finished_count; }
+  void cancel_at_server(Session& session) override { cancelled_at_server.push_back(&session); }
 
   // Turns until nothing happens any more.
   void settle() {
@@ -205,6 +225,7 @@ class FakeHost final : public SessionHost {
   uint64_t durable_sequence = 0;
   bool is_congested = false;
   int finished_count = 0;
+  std::vector<Session*> cancelled_at_server;
   std::vector<std::pair<uint64_t, Session*>> waiting;
   std::set<Session*> again;
 

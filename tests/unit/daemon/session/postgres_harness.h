@@ -91,6 +91,10 @@ class ScriptedGate final : public Gate {
     const std::string text = request.stage == Stage::bind || request.stage == Stage::execute
                                  ? (request.statement ? request.statement->masked_text : "")
                                  : std::string(request.text);
+    if (request.withdrawn) {
+      ++withdrawn;
+      return Refused{"canceling statement due to user request", "57014"};
+    }
     if (int& times = park[text]; times > 0) {
       --times;
       parked = true;
@@ -114,6 +118,10 @@ class ScriptedGate final : public Gate {
     Passed passed{policies::Permit::for_upkeep(policies::Upkeep::cancel), nullptr, 0};
     if (request.stage == Stage::query || request.stage == Stage::parse) passed.statement = statement(text);
     if (request.record_intent) passed.command = ++last_command;
+    if (request.stage == Stage::cancel) {
+      cancel_keys.emplace_back(request.cancel_key.begin(), request.cancel_key.end());
+      passed.delivered = delivers_cancels;
+    }
     return passed;
   }
   void complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) override {
@@ -128,6 +136,7 @@ class ScriptedGate final : public Gate {
   }
   void claimed(const policies::ClaimedIdentity& identity) override { claims.push_back(identity); }
   void note(SessionNote kind, std::string_view) override { notes.push_back(kind); }
+  void cancel_key(std::span<const uint8_t> key) override { cancel_keys.emplace_back(key.begin(), key.end()); }
 
   // A plain statement of known kind; `shape` changes it for a text.
   StatementRef statement(const std::string& text) {
@@ -144,11 +153,14 @@ class ScriptedGate final : public Gate {
   std::map<Stage, int> refuse_stages;
   std::map<std::string, int> park;
   bool parked = false;
+  int withdrawn = 0;
   CommandId last_command = 0;
   std::vector<Submitted> submitted;
   std::map<CommandId, Completed> completed;
   std::vector<policies::ClaimedIdentity> claims;
   std::vector<SessionNote> notes;
+  std::vector<std::string> cancel_keys;
+  bool delivers_cancels = false;
 };
 
 // Drives a machine as the pump does. `split` cuts what arrives into pieces of that many bytes; 0: as much as one read
@@ -173,6 +185,13 @@ class Session {
     machine->resume(actions_);
     execute();
     present(Side::client);
+  }
+
+  // A cancel request came for what waits here.
+  Machine::Cancelled cancel() {
+    const Machine::Cancelled where = machine->on_cancel();
+    if (where != Machine::Cancelled::at_server) present(Side::client);
+    return where;
   }
 
   // Takes the session to ReadyForQuery and forgets what was said.

@@ -138,14 +138,102 @@ TEST_P(PostgresStartup, AClientMaySendAheadOfReadyForQuery) {
   EXPECT_THAT(session.to_server, HasSubstr("SELECT 1"));
 }
 
-TEST_P(PostgresStartup, ANewerMinorVersionNeedsTheServersNegotiation) {
-  session.client(fe::startup({{"user", "u"}}, 9999));
-  session.server(be::authentication(0));
-  EXPECT_EQ(session.closed, CloseReason::protocol_violation);
-  Session negotiated{GetParam()};
-  negotiated.client(fe::startup({{"user", "u"}}, 9999));
-  negotiated.server(message('v', W().u32(0x30002).u32(0)) + be::authentication(0) + be::ready());
-  EXPECT_EQ(negotiated.machine->phase(), Phase::idle);
+std::string negotiated(uint16_t minor, std::initializer_list<std::string_view> options = {}) {
+  W body;
+  body.u16(3).u16(minor).u32(static_cast<uint32_t>(options.size()));
+  for (const std::string_view option : options) body.cstring(option);
+  return message('v', body);
+}
+
+TEST_P(PostgresStartup, VersionThreePointTwoAndItsLongKeys) {
+  const std::string hello = fe::startup({{"user", "u"}}, 2);
+  session.client(hello);
+  EXPECT_EQ(session.to_server, hello);
+  for (const size_t size : {4u, 32u, 256u}) {
+    Session fresh{GetParam()};
+    const std::string key = std::string("\0\0\0\x7", 4) + std::string(size, 'k');
+    const std::string answer = be::authentication(0) + message('K', W().text(key)) + be::ready();
+    fresh.client(hello);
+    fresh.server(answer);
+    EXPECT_EQ(fresh.to_client, answer) << size;
+    EXPECT_EQ(fresh.machine->phase(), Phase::idle);
+    EXPECT_EQ(fresh.gate.cancel_keys, std::vector<std::string>{key});
+    EXPECT_TRUE(fresh.machine->cancel_request().empty()) << "nothing runs there";
+    fresh.client(fe::query("SELECT 1"));
+    EXPECT_EQ(as_text(fresh.machine->cancel_request()), fe::request(80877102, key));
+  }
+}
+
+TEST_P(PostgresStartup, KeysOfOtherLengthsEndTheSession) {
+  for (const size_t size : {0u, 3u, 257u}) {
+    Session fresh{GetParam()};
+    fresh.client(fe::startup({{"user", "u"}}, 2));
+    fresh.server(be::authentication(0) + message('K', W().u32(7).text(std::string(size, 'k'))));
+    EXPECT_EQ(fresh.closed, CloseReason::protocol_violation) << size;
+  }
+  Session twice{GetParam()};
+  twice.client(fe::startup({{"user", "u"}}));
+  twice.server(be::authentication(0) + be::key_data() + be::key_data());
+  EXPECT_EQ(twice.closed, CloseReason::protocol_violation);
+}
+
+TEST_P(PostgresStartup, AServerThatSpeaksAnOlderVersionSaysSo) {
+  session.client(fe::startup({{"user", "u"}}, 2));
+  const std::string answer = negotiated(0) + be::authentication(0) + be::ready();
+  session.server(answer);
+  EXPECT_EQ(session.to_client, answer);
+  EXPECT_EQ(session.machine->phase(), Phase::idle);
+}
+
+TEST_P(PostgresStartup, AServerCannotNegotiateUpwardsNorTwiceNorLate) {
+  for (const std::string& answer : {negotiated(2), negotiated(3), negotiated(0, {"_pq_.never_asked_for"}),
+                                    negotiated(0) + negotiated(0), be::authentication(0) + negotiated(0)}) {
+    Session fresh{GetParam()};
+    fresh.client(fe::startup({{"user", "u"}}, 2));
+    fresh.server(answer);
+    EXPECT_EQ(fresh.closed, CloseReason::protocol_violation);
+  }
+}
+
+TEST_P(PostgresStartup, ANewerMinorVersionIsNegotiatedDown) {
+  session.client(fe::startup({{"user", "u"}, {"database", "d"}}, 9999));
+  EXPECT_EQ(session.to_server, fe::startup({{"user", "u"}, {"database", "d"}}, 2));
+  session.server(be::authentication(0) + be::ready());
+  EXPECT_EQ(session.to_client, negotiated(2) + be::authentication(0) + be::ready());
+  Session older{GetParam()};
+  older.client(fe::startup({{"user", "u"}}, 9999));
+  older.server(negotiated(0) + be::authentication(0) + be::ready());
+  EXPECT_EQ(older.to_client, negotiated(0) + be::authentication(0) + be::ready());
+  EXPECT_EQ(older.machine->phase(), Phase::idle);
+}
+
+// What an option would change about the protocol is not known, so a server is never asked for one.
+TEST_P(PostgresStartup, OptionsOfTheProtocolAreDeclined) {
+  session.client(fe::startup({{"_pq_.a", "1"}, {"user", "u"}, {"_pq_.b", "x"}, {"application_name", "y"}}));
+  EXPECT_EQ(session.to_server, fe::startup({{"user", "u"}, {"application_name", "y"}}));
+  session.server(be::authentication(0) + be::ready());
+  EXPECT_EQ(session.to_client, negotiated(0, {"_pq_.a", "_pq_.b"}) + be::authentication(0) + be::ready());
+  Session older{GetParam()};
+  older.client(fe::startup({{"user", "u"}, {"_pq_.a", "1"}}, 2));
+  older.server(negotiated(0) + be::authentication(0) + be::ready());
+  EXPECT_EQ(older.to_client, negotiated(0, {"_pq_.a"}) + be::authentication(0) + be::ready());
+  Session failing{GetParam()};
+  failing.client(fe::startup({{"user", "u"}, {"_pq_.a", "1"}}));
+  failing.server(be::fatal("28000", "no entry"));
+  EXPECT_EQ(failing.to_client, be::fatal("28000", "no entry"));
+}
+
+TEST_P(PostgresStartup, ACancelRequestNamesItsKey) {
+  const std::string key = std::string("\0\0\0\x7", 4) + std::string(256, 'k');
+  session.client(fe::request(80877102, key));
+  EXPECT_EQ(session.gate.cancel_keys, std::vector<std::string>{key});
+  EXPECT_EQ(session.to_server, fe::request(80877102, key)) << "nobody waits here: it is the server's";
+  Session delivered{GetParam()};
+  delivered.gate.delivers_cancels = true;
+  delivered.client(fe::request(80877102, key));
+  EXPECT_EQ(delivered.to_server, "");
+  EXPECT_EQ(delivered.closed, CloseReason::finished);
+  EXPECT_EQ(delivered.gate.completed.at(1).outcome, Outcome::success);
 }
 
 TEST_P(PostgresStartup, FailuresAreToldInTheProtocol) {

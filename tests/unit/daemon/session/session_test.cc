@@ -397,5 +397,44 @@ TEST(Session, MoreLeftOverThanAWindowEndsTheSession) {
   EXPECT_EQ(rig.ended->reason, CloseReason::internal_error);
 }
 
+TEST(Session, ACancelEndsTheCommandThatIsParked) {
+  Rig rig;
+  rig.client_says("?slow\nnext\n");
+  EXPECT_EQ(rig.gate->waiting, std::vector<bool>{true});
+  rig.session->cancel_command();
+  rig.host.settle();
+  EXPECT_EQ(rig.client_hears(), "cancelled\n");
+  EXPECT_EQ(rig.server_hears(), "next\n") << "what comes behind it goes on";
+  EXPECT_EQ(rig.gate->cancels_seen_to, 1);
+  EXPECT_TRUE(rig.host.cancelled_at_server.empty());
+  rig.client_says("?again\n");
+  EXPECT_TRUE(rig.gate->waiting.back());
+}
+
+TEST(Session, ACancelFollowsTheCommandThatWaitsForTheLog) {
+  Rig rig;
+  rig.client_says("!slow\n");
+  EXPECT_EQ(rig.server_hears(), "");
+  EXPECT_EQ(rig.gate->waiting, std::vector<bool>{true});
+  rig.session->cancel_command();
+  rig.host.settle();
+  EXPECT_TRUE(rig.host.cancelled_at_server.empty()) << "the server would ignore it";
+  rig.host.make_durable(1);
+  EXPECT_EQ(rig.server_hears(), "!slow\n");
+  EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u);
+  EXPECT_FALSE(rig.gate->waiting.back());
+  rig.client_says("more\n");
+  EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u) << "once";
+}
+
+TEST(Session, ACancelThatComesTooLateGoesToTheServer) {
+  Rig rig;
+  rig.client_says("quick\n");
+  rig.session->cancel_command();
+  rig.host.settle();
+  EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u);
+  EXPECT_EQ(rig.server_hears(), "quick\n");
+}
+
 }  // namespace
 }  // namespace sluice::session

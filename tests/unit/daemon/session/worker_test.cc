@@ -26,6 +26,7 @@ class QueryMachine final : public Machine {
   explicit QueryMachine(Gate& gate) : gate_(gate) {}
   size_t on_bytes(Side from, std::span<uint8_t> bytes, Actions& actions) override {
     if (from == Side::server) {
+      busy_ = false;
       actions.to_client(bytes);
       return bytes.size();
     }
@@ -43,6 +44,7 @@ class QueryMachine final : public Machine {
       }
       if (const auto* passed = std::get_if<Passed>(&answer)) {
         actions.to_server(line, passed->permit);
+        busy_ = true;
       } else {
         const std::string text = "ERROR " + std::get<Refused>(answer).sqlstate + "\n";
         actions.to_client_copy({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
@@ -60,11 +62,16 @@ class QueryMachine final : public Machine {
     const std::string text = "FATAL " + std::to_string(static_cast<int>(failure)) + "\n";
     actions.to_client_copy({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   }
-  Phase phase() const override { return Phase::idle; }
+  Phase phase() const override { return busy_ ? Phase::busy : Phase::idle; }
+  std::vector<uint8_t> cancel_request() const override {
+    static constexpr std::string_view kRequest = "CANCEL\n";
+    return busy_ ? std::vector<uint8_t>(kRequest.begin(), kRequest.end()) : std::vector<uint8_t>();
+  }
 
  private:
   Gate& gate_;
   bool parked_ = false;
+  bool busy_ = false;
 };
 
 // Hands out socket pairs as if they were connections to the server.
@@ -311,6 +318,34 @@ TEST(Worker, KillEndsOneSessionAndListsShowTheOthers) {
   const std::string fatal = "FATAL " + std::to_string(static_cast<int>(Failure::killed)) + "\n";
   EXPECT_EQ(WorkerRig::hear(first.get(), fatal.size() + 1), fatal);
   EXPECT_TRUE(WorkerRig::silent(second.get()));
+}
+
+// A statement must not run on at the server when nobody waits for it any more.
+TEST(Worker, KillAsksTheServerToCancelWhatItRuns) {
+  WorkerRig rig;
+  const UniqueFd client = rig.connect();
+  const int server = rig.upstreams.server(0);
+  WorkerRig::say(client.get(), "select 1\n");
+  rig.wait_until("the intent is recorded", [&] { return rig.ring->published() >= 2; });
+  rig.ring->mark_durable(2);
+  EXPECT_EQ(WorkerRig::hear(server, 9), "select 1\n");
+  std::promise<bool> killed;
+  ASSERT_TRUE(rig.worker->post([&] { killed.set_value(rig.worker->kill("0000000000000001", "by a test")); }));
+  EXPECT_TRUE(killed.get_future().get());
+  EXPECT_EQ(WorkerRig::hear(rig.upstreams.server(1), 7), "CANCEL\n");
+}
+
+TEST(Worker, TheEndOfADrainAsksServersToCancelWhatTheyRun) {
+  WorkerRig rig;
+  const UniqueFd client = rig.connect();
+  const int server = rig.upstreams.server(0);
+  WorkerRig::say(client.get(), "select 1\n");
+  rig.wait_until("the intent is recorded", [&] { return rig.ring->published() >= 2; });
+  rig.ring->mark_durable(2);
+  EXPECT_EQ(WorkerRig::hear(server, 9), "select 1\n");
+  rig.worker->drain(50);
+  EXPECT_EQ(WorkerRig::hear(rig.upstreams.server(1), 7), "CANCEL\n");
+  rig.upstreams.close_all();
 }
 
 TEST(Worker, ManyConnectionsComeAndGoAndNothingIsLeft) {

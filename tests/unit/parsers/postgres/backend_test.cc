@@ -100,7 +100,10 @@ TEST(Backend, SmallMessages) {
   EXPECT_TRUE(decode_function_result(ByteWriter().i32(-1).take())->is_null);
   EXPECT_FALSE(decode_function_result(ByteWriter().i32(-2).take()));
   EXPECT_FALSE(decode_function_result(ByteWriter().i32(5).text("abcd").take()));
-  EXPECT_EQ(decode_negotiate_version(ByteWriter().u32(0x30000).u32(1).cstring("_pq_.x").take()), 0u);
+  const auto negotiated = decode_negotiate_version(ByteWriter().u32(0x30000).u32(1).cstring("_pq_.x").take());
+  ASSERT_TRUE(negotiated);
+  EXPECT_EQ(negotiated->minor, 0u);
+  EXPECT_EQ(negotiated->unknown_options, 1u);
   EXPECT_FALSE(decode_negotiate_version(ByteWriter().u32(0).u32(0xffffffff).take()));
   std::vector<uint32_t> oids;
   EXPECT_TRUE(decode_parameter_description(ByteWriter().u16(1).u32(23).take(), oids));
