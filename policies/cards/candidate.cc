@@ -9,8 +9,7 @@ constexpr size_t kHexTokenExtraMin = 12;  // hex characters glued to a run that 
 constexpr size_t kHexLookMax = 16;
 constexpr size_t kFractionLookMax = 16;
 constexpr size_t kUuidBytes = 36;
-constexpr size_t kBinDigits = 6;  // what bin6_last4 leaves in front
-constexpr size_t kLastDigits = 4;
+constexpr size_t kBinDigits = 6;         // what bin6_last4 leaves in front
 constexpr size_t kMaskedRemainsMin = 3;  // stars behind six digits that mean "this was masked"
 
 // Left uninitialised beyond what was read: one is made at every digit group, and clearing it took most of the time
@@ -26,6 +25,7 @@ struct Window {
   std::array<uint8_t, kPanDigitsMax> digits;
   size_t size = 0;  // digits
   size_t start = 0, end = 0;
+  LengthSet lengths = 0;  // that the first four digits allow
 
   [[nodiscard]] std::span<const uint8_t> all() const { return {digits.data(), size}; }
 };
@@ -142,7 +142,7 @@ unsigned two_digits(const Window& window, size_t at) {
 
 // DDMMYYYYhhmmss: on the 30th it looks like Diners. (Year-first forms have no issuer.)
 bool is_compact_datetime(const Window& window) {
-  if (window.count != 1 || window.size != 14) return false;
+  if (window.count != 1 || window.size != kDatetimeDigits) return false;
   const unsigned day = two_digits(window, 0), month = two_digits(window, 2), century = two_digits(window, 4);
   return day >= 1 && day <= 31 && month >= 1 && month <= 12 && (century == 19 || century == 20) &&
          two_digits(window, 8) < 24 && two_digits(window, 10) < 60 && two_digits(window, 12) < 60;
@@ -173,15 +173,21 @@ bool allowed_by_context(const TextView& text, const Window& window) {
 // Takes one group in. False where the digits cannot be part of a card number.
 bool read_group(const TextView& text, Window& window, Separator before) {
   const size_t start = window.end;
-  while (is_digit(text.at(static_cast<ptrdiff_t>(window.end)))) {
-    if (window.size == kPanDigitsMax) return false;
-    window.digits[window.size++] = static_cast<uint8_t>(text.data()[window.end++] - '0');
-    if (window.size == 4 && lengths_of_first_four(window.digits[0] * 1000u + window.digits[1] * 100u +
-                                                  window.digits[2] * 10u + window.digits[3]) == 0) {
-      return false;
-    }
+  const uint8_t* bytes = text.data();
+  const size_t limit = text.size();
+  size_t at = start, size = window.size;
+  while (at < limit && is_digit(bytes[at])) {
+    if (size == kPanDigitsMax) return false;
+    window.digits[size++] = static_cast<uint8_t>(bytes[at++] - '0');
   }
-  window.groups[window.count++] = {static_cast<uint8_t>(window.end - start), before};
+  if (window.size < 4 && size >= 4) {
+    window.lengths = lengths_of_first_four(window.digits[0] * 1000u + window.digits[1] * 100u + window.digits[2] * 10u +
+                                           window.digits[3]);
+    if (window.lengths == 0) return false;
+  }
+  window.size = size;
+  window.end = at;
+  window.groups[window.count++] = {static_cast<uint8_t>(at - start), before};
   return true;
 }
 
@@ -208,10 +214,10 @@ std::optional<Candidate> longest_at(const TextView& text, size_t start) {
   std::optional<Candidate> best;
   Separator before = Separator::none;
   while (read_group(text, window, before)) {
-    if (window.size >= kPanDigitsMin && has_card_layout(text, window)) {
+    if (has_length(window.lengths, window.size) && has_card_layout(text, window)) {
       const std::optional<Brand> brand = brand_of(window.all());
       if (brand && allowed_by_context(text, window)) {
-        best = Candidate{window.end, static_cast<uint8_t>(window.size), kLastDigits, *brand};
+        best = Candidate{window.end, static_cast<uint8_t>(window.size), kLastKept, *brand};
       }
     }
     const SeparatorAt next = separator_at(text, static_cast<ptrdiff_t>(window.end));
@@ -227,11 +233,11 @@ std::optional<Candidate> longest_at(const TextView& text, size_t start) {
 // too: masked text has no finding.
 bool tail_starts_another(const TextView& text, size_t start, const Candidate& candidate) {
   size_t digits = 0;
-  for (size_t i = candidate.end; i-- > start + 1 && digits < kLastDigits;) {
+  for (size_t i = candidate.end; i-- > start + 1 && digits < kLastKept;) {
     if (!is_digit(text.data()[i])) continue;
     ++digits;
     const bool group_start = !is_digit(text.data()[i - 1]);
-    if (!group_start && digits < kLastDigits) continue;
+    if (!group_start && digits < kLastKept) continue;
     const std::optional<Candidate> other = longest_at(text, i);
     if (other && other->end > candidate.end) return true;
   }

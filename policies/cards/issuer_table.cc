@@ -171,14 +171,10 @@ constexpr uint64_t power_of_ten(unsigned exponent) {
   return power;
 }
 
-struct FirstFour {
-  LengthSet lengths = 0;
-  uint8_t first_range = 0;  // the first in kRanges that these digits may begin
-};
 static_assert(std::size(kRanges) < 256);
 
-constexpr std::array<FirstFour, 10000> make_first_four() {
-  std::array<FirstFour, 10000> sets{};
+constexpr FirstFour make_first_four() {
+  FirstFour sets;
   for (size_t i = std::size(kRanges); i-- > 0;) {
     const IssuerRange& range = kRanges[i];
     uint64_t low = range.low, end = range.high + uint64_t{1};
@@ -190,23 +186,43 @@ constexpr std::array<FirstFour, 10000> make_first_four() {
       end = range.high / power_of_ten(range.prefix_digits - 4u) + 1;
     }
     for (uint64_t prefix = low; prefix < end; ++prefix) {
-      sets[prefix].lengths |= range.lengths;
-      sets[prefix].first_range = static_cast<uint8_t>(i);
+      sets.lengths[prefix] |= range.lengths;
+      sets.first_range[prefix] = static_cast<uint8_t>(i);
+      const bool sure = range.prefix_digits <= 4;
+      sets.settled[prefix] = {range.brand, sure ? range.lengths : LengthSet{0}};
     }
   }
   for (const TestNumber& number : kTestNumbers) {
     unsigned prefix = 0;
     for (size_t i = 0; i < 4; ++i) prefix = prefix * 10 + static_cast<unsigned>(number.digits[i] - '0');
-    sets[prefix].lengths |= length(number.digits.size());
+    sets.lengths[prefix] |= length(number.digits.size());
   }
+  unsigned named = 0;
+  for (uint8_t digit : kNamedPrefixDigits) named = named * 10 + digit;
+  sets.lengths[named] |= kNamedPrefix;
   return sets;
 }
-constexpr std::array<FirstFour, 10000> kFirstFour = make_first_four();
+
+unsigned first_four(std::span<const uint8_t> digits) {
+  return digits[0] * 1000u + digits[1] * 100u + digits[2] * 10u + digits[3];
+}
 
 }  // namespace
 
-LengthSet lengths_of_first_four(unsigned first_four) {
-  return kFirstFour[first_four].lengths;
+constexpr FirstFour kFirstFour = make_first_four();
+
+std::optional<Brand> brand_by_range(std::span<const uint8_t> digits) {
+  const unsigned first = first_four(digits);
+  if (const auto settled = brand_of_first_four(first, digits.size())) return settled;
+  size_t i = kFirstFour.first_range[first];
+  uint32_t prefix[7] = {};  // by number of digits
+  for (size_t n = 1; n <= 6; ++n) prefix[n] = prefix[n - 1] * 10 + digits[n - 1];
+  for (; i < std::size(kRanges); ++i) {
+    const IssuerRange& range = kRanges[i];
+    const uint32_t value = prefix[range.prefix_digits];
+    if (value >= range.low && value <= range.high && has_length(range.lengths, digits.size())) return range.brand;
+  }
+  return std::nullopt;
 }
 
 bool luhn_valid(std::span<const uint8_t> digits) {
@@ -222,16 +238,9 @@ bool luhn_valid(std::span<const uint8_t> digits) {
 
 std::optional<Brand> brand_of(std::span<const uint8_t> digits) {
   if (digits.size() < kPanDigitsMin || digits.size() > kPanDigitsMax) return std::nullopt;
-  const unsigned first_four = digits[0] * 1000u + digits[1] * 100u + digits[2] * 10u + digits[3];
-  if (!has_length(kFirstFour[first_four].lengths, digits.size())) return std::nullopt;
+  if (!has_length(kFirstFour.lengths[first_four(digits)], digits.size())) return std::nullopt;
   if (luhn_valid(digits)) {
-    uint32_t prefix[7] = {};  // by number of digits
-    for (size_t n = 1; n <= 6; ++n) prefix[n] = prefix[n - 1] * 10 + digits[n - 1];
-    for (size_t i = kFirstFour[first_four].first_range; i < std::size(kRanges); ++i) {
-      const IssuerRange& range = kRanges[i];
-      const uint32_t value = prefix[range.prefix_digits];
-      if (value >= range.low && value <= range.high && has_length(range.lengths, digits.size())) return range.brand;
-    }
+    if (const std::optional<Brand> brand = brand_by_range(digits)) return brand;
   }
   for (const TestNumber& number : kTestNumbers) {
     if (std::equal(digits.begin(), digits.end(), number.digits.begin(), number.digits.end(),

@@ -21,12 +21,38 @@ using LengthSet = uint8_t;
   return digits >= kPanDigitsMin && digits <= kPanDigitsMax && ((set >> (digits - kPanDigitsMin)) & 1) != 0;
 }
 
-// The lengths that any issuer uses behind these first four digits (0–9999): a superset, for a quick no.
-[[nodiscard]] LengthSet lengths_of_first_four(unsigned first_four);
+// By the first four digits (0–9999).
+struct FirstFour {
+  LengthSet lengths[10000] = {};    // that any issuer uses behind them: a superset, for a quick no
+  uint8_t first_range[10000] = {};  // the first range of the table that they may begin
+  struct Settled {
+    Brand brand = {};
+    LengthSet lengths = 0;  // for which the brand is sure
+  };
+  Settled settled[10000] = {};
+};
+extern const FirstFour kFirstFour;
+[[nodiscard]] inline LengthSet lengths_of_first_four(unsigned first_four) {
+  return kFirstFour.lengths[first_four];
+}
+// Set beside the lengths where a published test number begins whose check digit is wrong.
+inline constexpr LengthSet kNamedPrefix = 0x80;
+inline constexpr uint8_t kNamedPrefixDigits[4] = {6, 2, 2, 1};
 
 // The brand of a card number: prefix and length in the table and Luhn's check digit right, or a published test number
 // that no rule covers. `digits` are values 0–9, not characters.
 [[nodiscard]] std::optional<Brand> brand_of(std::span<const uint8_t> digits);
+
+// The brand of such a number by its first four digits and length alone, where they settle it.
+[[nodiscard]] inline std::optional<Brand> brand_of_first_four(unsigned first_four, size_t digits) {
+  const FirstFour::Settled& settled = kFirstFour.settled[first_four];
+  if (!has_length(settled.lengths, digits)) return std::nullopt;
+  return settled.brand;
+}
+
+// The same, of 13 to 19 digits whose check digit is known to be right; nothing also where a test number is all it may
+// be.
+[[nodiscard]] std::optional<Brand> brand_by_range(std::span<const uint8_t> digits);
 
 // Luhn's check (ISO/IEC 7812-1, annex B).
 [[nodiscard]] bool luhn_valid(std::span<const uint8_t> digits);

@@ -1,6 +1,7 @@
 #include "policies/cards/text_scanner.h"
 
 #include <algorithm>
+#include <array>
 
 #include "policies/cards/digit_prefilter.h"
 
@@ -15,10 +16,28 @@ constexpr size_t kPieceBytes = 1024;
 constexpr size_t kPieceOverlapBytes = 128;
 static_assert(kPieceOverlapBytes > kCandidateBytesMax && kPieceBytes > 2 * kPieceOverlapBytes);
 
+// Places to ask about, at a time.
+constexpr size_t kHitsAtATime = 256;
+static_assert(kHitsAtATime >= WindowFinder::kRoomMin);
+
 }  // namespace
 
 std::unique_ptr<TextScanner> TextScanner::create(Engine engine, std::string& why) {
+  VectorLevel level = VectorLevel::none;
+  if (engine == Engine::automatic) level = vector_level();
+  if (engine == Engine::avx2) level = VectorLevel::avx2;
+  if (engine == Engine::avx512) level = VectorLevel::avx512;
+  if (engine == Engine::automatic && level == VectorLevel::none) engine = Engine::portable;
   std::unique_ptr<TextScanner> scanner(new TextScanner(engine));
+  if (level != VectorLevel::none) {
+    scanner->find_windows_ = WindowFinder::choose(level);
+    if (scanner->find_windows_ == nullptr) {
+      why = "this CPU lacks the vector instructions";
+      return nullptr;
+    }
+    scanner->finder_ = std::make_unique<WindowFinder>();
+    return scanner;
+  }
   scanner->patterns_ = PatternScanner::create(why);
   return scanner->patterns_ == nullptr ? nullptr : std::move(scanner);
 }
@@ -50,7 +69,7 @@ std::optional<size_t> TextScanner::scan_stretch(const TextView& text, size_t sta
 // speed [measured]; from the first stretch on, Hyperscan says what has the shape of a card number, piece by piece.
 Stretch TextScanner::next_stretch_to_ask(std::span<const uint8_t> bytes, size_t from) {
   const bool ask_patterns =
-      engine_ == Engine::patterns || (engine_ == Engine::automatic && bytes.size() >= kPatternBytesMin);
+      engine_ == Engine::patterns || (engine_ == Engine::portable && bytes.size() >= kPatternBytesMin);
   if (!ask_patterns) return next_stretch(bytes, from);
   size_t at = from;
   while (true) {
@@ -67,6 +86,43 @@ Stretch TextScanner::next_stretch_to_ask(std::span<const uint8_t> bytes, size_t 
   }
 }
 
+// Returns up to where everything is looked at; sets `undecided` where it stopped before.
+size_t TextScanner::scan_by_stretches(const TextView& text, size_t decidable, std::vector<TextFinding>& found,
+                                      std::optional<size_t>& undecided) {
+  size_t at = 0;
+  while (true) {
+    const Stretch stretch = next_stretch_to_ask(text.bytes(), at);
+    if (stretch.start >= text.size()) return at;
+    undecided = scan_stretch(text, stretch.start, stretch.end, decidable, found);
+    if (undecided) return *undecided;
+    at = stretch.end;
+  }
+}
+
+// Returns up to where everything that starts before `decidable` is looked at.
+size_t TextScanner::scan_by_windows(const TextView& text, size_t decidable, std::vector<TextFinding>& found) {
+  std::array<WindowHit, kHitsAtATime> hits;
+  size_t at = 0, next = 0;
+  while (next < text.size()) {
+    const size_t count =
+        find_windows_(*finder_, text.data(), text.size(), std::max(at, next), hits.data(), hits.size(), next);
+    for (size_t i = 0; i < count; ++i) {
+      const WindowHit& hit = hits[i];
+      if (hit.start < at) continue;
+      if (hit.start >= decidable) return at;
+      if (hit.start == 0 && is_digit(text.at(-1))) continue;
+      std::optional<Candidate> candidate;
+      if (hit.checked_digits != 0)
+        candidate = checked_candidate_at(text, hit.start, hit.checked_digits, hit.first_four);
+      if (!candidate) candidate = candidate_at(text, hit.start);
+      if (!candidate) continue;
+      found.push_back({hit.start, *candidate});
+      at = candidate->end;
+    }
+  }
+  return at;
+}
+
 size_t TextScanner::scan(const TextView& text, Ending ending, std::vector<TextFinding>& found) {
   const size_t size = text.size();
   // A group that starts here or later cannot be decided yet.
@@ -74,12 +130,12 @@ size_t TextScanner::scan(const TextView& text, Ending ending, std::vector<TextFi
   if (ending == Ending::more_follows) decidable = size >= kReachBytes ? size - kReachBytes + 1 : 0;
 
   size_t at = 0;
-  while (engine_ != Engine::scalar) {
-    const Stretch stretch = next_stretch_to_ask(text.bytes(), at);
-    if (stretch.start >= size) break;
-    if (const auto undecided = scan_stretch(text, stretch.start, stretch.end, decidable, found)) return *undecided;
-    at = stretch.end;
-  }
+  std::optional<size_t> undecided;
+  if (find_windows_ != nullptr)
+    at = scan_by_windows(text, decidable, found);
+  else if (engine_ != Engine::scalar)
+    at = scan_by_stretches(text, decidable, found, undecided);
+  if (undecided) return *undecided;
   // What is left is too short for a candidate, unless more follows.
   if (engine_ != Engine::scalar) at = std::max(at, decidable);
   return scan_stretch(text, at, size, decidable, found).value_or(size);

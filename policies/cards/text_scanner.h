@@ -1,5 +1,5 @@
-// Finds card numbers in one text or one part of it. Three ways to the same findings: the scalar oracle looks at every
-// digit group; the others ask a prefilter where to look. One TextScanner per thread.
+// Finds card numbers in one text or one part of it. Several ways to the same findings: the scalar oracle looks at every
+// digit group; the others ask a prefilter or the vector finder where to look. One TextScanner per thread.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +12,18 @@
 #include "policies/cards/digit_prefilter.h"
 #include "policies/cards/pattern_database.h"
 #include "policies/cards/text_view.h"
+#include "policies/cards/window_kernel.h"
 
 namespace sluice::policies::cards {
 
 enum class Engine : uint8_t {
-  automatic,  // the digit prefilter, and behind it Hyperscan in long texts
+  automatic,  // the best that this CPU has
   scalar,     // the oracle
-  digits,     // the digit prefilter, whatever the length
+  digits,     // the digit prefilter alone
   patterns,   // Hyperscan, whatever the length
+  portable,   // the digit prefilter, and behind it Hyperscan in long texts: where there are no vectors
+  avx2,
+  avx512,
 };
 
 struct TextFinding {
@@ -29,7 +33,7 @@ struct TextFinding {
 
 class TextScanner {
  public:
-  // Null, with `why` set, where Hyperscan cannot be had.
+  // Null, with `why` set, where Hyperscan or the chosen vectors cannot be had.
   [[nodiscard]] static std::unique_ptr<TextScanner> create(Engine engine, std::string& why);
 
   // Appends what is found, in order, and returns how many bytes are decided: all of them for a complete text, at most
@@ -42,8 +46,14 @@ class TextScanner {
   std::optional<size_t> scan_stretch(const TextView& text, size_t start, size_t end, size_t decidable,
                                      std::vector<TextFinding>& found);
 
+  size_t scan_by_stretches(const TextView& text, size_t decidable, std::vector<TextFinding>& found,
+                           std::optional<size_t>& undecided);
+  size_t scan_by_windows(const TextView& text, size_t decidable, std::vector<TextFinding>& found);
+
   Engine engine_;
   std::unique_ptr<PatternScanner> patterns_;
+  WindowFinder::Find find_windows_ = nullptr;
+  std::unique_ptr<WindowFinder> finder_;
 };
 
 }  // namespace sluice::policies::cards

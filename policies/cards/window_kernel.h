@@ -1,0 +1,74 @@
+// Where in a long text may a card number start? The vector part of the detector: it walks over the bytes 64 at a time,
+// and where 13 digits stand close enough together it checks issuer and check digit of every window of digit groups at
+// once. It answers with starting places, a superset of those at which candidate_at says yes; it decides nothing.
+//
+// One implementation per vector width, from the same text (window_kernel.inc), chosen at run time. A WindowFinder is
+// working memory: one per thread. No limits on the text's length; no input is slow.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::policies::cards {
+
+// A place where the candidate routine has to be asked.
+struct WindowHit {
+  size_t start = 0;  // a digit
+  // Digits of an unbroken run whose length, issuer and check digit are known to be right; 0 where nothing is.
+  uint8_t checked_digits = 0;
+  uint16_t first_four = 0;  // of those
+};
+
+enum class VectorLevel : uint8_t { none, avx2, avx512 };
+// What this CPU has (CPUID and the operating system's consent).
+[[nodiscard]] VectorLevel vector_level();
+
+class WindowFinder {
+ public:
+  // Fills `hits` with the next places at or behind `from`, in order, and returns how many. `next` is where to go on:
+  // `size` where all was looked at. REQUIRES: room >= kRoomMin.
+  using Find = size_t (*)(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
+                          size_t room, size_t& next);
+
+  static constexpr size_t kRoomMin = 64;
+
+  // Null where the CPU (or this build) has no such instructions.
+  [[nodiscard]] static Find choose(VectorLevel level);
+
+  // Digits looked at together, and those behind them that a window may need.
+  static constexpr size_t kDigitsMax = 512;
+  static constexpr size_t kPaddingDigits = 192;
+  static constexpr size_t kWords = (kDigitsMax + kPaddingDigits) / 64;
+  // A digit at least every fourth byte, and what is started while there is room.
+  static constexpr size_t kBlocksMax = 4 * (kDigitsMax + 64) / 64 + 1;
+
+  // Working memory of the implementations: the digits of some groups without what stands between them, sums of two,
+  // four and eight of them with every second doubled (modulo 10), where groups start and end, and where the digits
+  // came from (64 bytes each).
+  struct Block {
+    uint64_t digits;  // which bytes are digits
+    size_t offset;
+    size_t first;  // index of its first digit
+  };
+  alignas(64) uint8_t digits[kDigitsMax + kPaddingDigits] = {};
+  alignas(64) uint8_t pairs[kDigitsMax + kPaddingDigits] = {};
+  alignas(64) uint8_t fours[kDigitsMax + kPaddingDigits] = {};
+  alignas(64) uint8_t eights[kDigitsMax + kPaddingDigits] = {};
+  uint64_t starts[kWords + 1] = {};
+  uint64_t ends[kWords + 1] = {};
+  Block blocks[kBlocksMax] = {};
+
+  // One bit per byte of a tile: digits; digits and what may stand between two. The word before the tile's first
+  // stands in front.
+  static constexpr size_t kTileWords = 32;
+  uint64_t tile_digits[kTileWords + 2] = {};
+  uint64_t tile_joined[kTileWords + 2] = {};
+  uint16_t tile_places[kTileWords * 64 / 13 + 64] = {};  // of each stretch's 13th byte
+};
+
+size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
+                         size_t room, size_t& next);
+size_t find_windows_avx512(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
+                           size_t room, size_t& next);
+
+}  // namespace sluice::policies::cards

@@ -1,0 +1,109 @@
+// WindowFinder with AVX2 and BMI2. See window_kernel.h.
+#include "policies/cards/window_kernel.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "policies/cards/issuer_table.h"
+
+#define VECTOR __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+
+namespace sluice::policies::cards {
+namespace {
+
+// Bytes as the compiler's own vector: additions and comparisons are the same text for every width.
+constexpr size_t kLanes = 32;
+typedef uint8_t Vector __attribute__((vector_size(kLanes)));
+
+struct Marks {
+  uint64_t digits, separators;
+};
+
+struct Bytes64 {
+  __m256i low, high;
+};
+
+VECTOR inline Bytes64 load(const uint8_t* at) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + 32))};
+}
+VECTOR inline Bytes64 load_some(const uint8_t* at, size_t count) {
+  alignas(64) uint8_t bytes[64] = {};
+  __builtin_memcpy(bytes, at, count);
+  return load(bytes);
+}
+
+VECTOR inline __m256i equals(__m256i bytes, uint8_t value) {
+  return _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(static_cast<char>(value)));
+}
+VECTOR inline __m256i in_range(__m256i bytes, uint8_t first, uint8_t count) {
+  const __m256i shifted = _mm256_add_epi8(bytes, _mm256_set1_epi8(static_cast<char>(0x80 - first)));
+  return _mm256_cmpgt_epi8(_mm256_set1_epi8(static_cast<char>(0x80 + count)), shifted);
+}
+// The separators of candidate.h, byte by byte: '-', '.', '/', blank, tab, underscore; of the longer ones 0x80,
+// 0x90–0x94, 0xA0, 0xAF, 0xC2 and 0xE2.
+VECTOR inline __m256i separators_in(__m256i bytes) {
+  __m256i in = in_range(bytes, '-', 3);
+  in = _mm256_or_si256(in,
+                       _mm256_or_si256(equals(bytes, ' '), _mm256_or_si256(equals(bytes, '\t'), equals(bytes, '_'))));
+  if (_mm256_movemask_epi8(bytes) != 0) {
+    in = _mm256_or_si256(
+        in, _mm256_or_si256(in_range(bytes, 0x90, 5), _mm256_or_si256(equals(bytes, 0x80), equals(bytes, 0xA0))));
+    in = _mm256_or_si256(
+        in, _mm256_or_si256(equals(bytes, 0xAF), _mm256_or_si256(equals(bytes, 0xC2), equals(bytes, 0xE2))));
+  }
+  return in;
+}
+VECTOR inline uint64_t bits_of(__m256i low, __m256i high) {
+  return static_cast<uint32_t>(_mm256_movemask_epi8(low)) |
+         static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(high))) << 32;
+}
+VECTOR inline Marks marks_of(const Bytes64& block) {
+  return {bits_of(in_range(block.low, '0', 10), in_range(block.high, '0', 10)),
+          bits_of(separators_in(block.low), separators_in(block.high))};
+}
+VECTOR inline __m256i distance(const uint8_t* at) {
+  const Bytes64 block = load(at);
+  const __m256i zero = _mm256_set1_epi8('0');
+  return _mm256_min_epu8(_mm256_sub_epi8(block.low, zero), _mm256_sub_epi8(block.high, zero));
+}
+VECTOR inline bool has_digits_256(const uint8_t* at) {
+  const __m256i nearest = _mm256_min_epu8(_mm256_min_epu8(distance(at), distance(at + 64)),
+                                          _mm256_min_epu8(distance(at + 128), distance(at + 192)));
+  return _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(nearest, _mm256_set1_epi8(9)), nearest)) != 0;
+}
+VECTOR inline uint64_t mask_of(const Vector& vector) {
+  return static_cast<uint32_t>(_mm256_movemask_epi8((__m256i)vector));
+}
+VECTOR inline uint64_t gather_bits(uint64_t bits, uint64_t mask) {
+  return _pext_u64(bits, mask);
+}
+VECTOR inline uint64_t scatter_bits(uint64_t bits, uint64_t mask) {
+  return _pdep_u64(bits, mask);
+}
+VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t digits) {
+  alignas(32) uint64_t words[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(words), block.low);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(words + 4), block.high);
+  for (size_t i = 0; i < 8; ++i, digits >>= 8) {
+    const uint64_t here = digits & 0xff;
+    const uint64_t bytes = _pdep_u64(here, 0x0101010101010101) * 0xff;
+    const uint64_t values = _pext_u64(words[i], bytes) & 0x0f0f0f0f0f0f0f0f;
+    __builtin_memcpy(out, &values, sizeof values);
+    out += __builtin_popcountll(here);
+  }
+}
+
+#include "policies/cards/window_kernel.inc"
+
+}  // namespace
+
+VECTOR size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
+                                size_t room, size_t& next) {
+  return find_windows(self, bytes, size, from, hits, room, next);
+}
+
+}  // namespace sluice::policies::cards
+
+#endif
