@@ -240,6 +240,7 @@ Status Service::start_workers() {
   analysis_ = std::move(*analysis);
   upstreams_ = std::make_unique<SteeredUpstreams>(*steering_);
   const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kWorkersMax);
+  const auto cancels = std::make_shared<session::CancelDesk>();
   for (unsigned i = 0; i < count; ++i) {
     session::WorkerParts parts;
     std::string why;
@@ -257,6 +258,7 @@ Status Service::start_workers() {
       return fail_errno("random key", errno);
     parts.durability = config_.audit.durability == config::Durability::strict ? session::Durability::strict
                                                                               : session::Durability::relaxed;
+    parts.cancels = cancels;
     auto worker = session::Worker::create(std::move(parts));
     if (!worker) return within("worker", worker.error());
     auto crew = std::make_unique<Crew>();
@@ -269,7 +271,6 @@ Status Service::start_workers() {
       member.done.store(true, std::memory_order_release);
     });
     if (!thread) {
-  const auto cancels = std::make_shared<session::CancelDesk>();
       crews_.pop_back();
       return tl::unexpected(thread.error());
     }
@@ -289,7 +290,6 @@ Status Service::start_acceptor() {
   if (Status started = acceptor_->start(listeners_); !started) return started;
   watcher_ =
       std::make_unique<Watcher>(Watcher::Watched{*steering_, targets_, *acceptor_, *recorder_, *log_, workers()});
-    parts.cancels = cancels;
   return watcher_->start();
 }
 

@@ -95,6 +95,7 @@ Answer CommandGate::submit(const CommandRequest& request) {
     return Parked{};
   }
   refresh_policy();
+  if (request.withdrawn) return withdraw(request);
   switch (request.stage) {
     case Stage::query:
     case Stage::parse: {
@@ -105,7 +106,6 @@ Answer CommandGate::submit(const CommandRequest& request) {
     case Stage::bind:
     case Stage::execute:
     case Stage::copy_in:
-  if (request.withdrawn) return withdraw(request);
       // Only gates make statements, so what comes back is one of ours.
       return decide(request, std::static_pointer_cast<const AnalysedStatement>(request.statement));
     case Stage::function_call:
@@ -183,30 +183,6 @@ Answer CommandGate::decide_function_call(const CommandRequest& request) {
   return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
 }
 
-Answer CommandGate::let_go(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
-                           const policies::Decision& decision) {
-  assert(decision.permit.has_value());
-  remember_names(request, statement);
-  if (!request.record_intent) return Passed{*decision.permit, statement, 0};
-  const CommandId command = ++last_command_;
-  ++totals_.commands;
-  EventBuilder received = event(EventType::command_received, EventOutcome::success);
-  received.command(command);
-  describe(received, request, statement, facts, decision.rule);
-  const uint64_t sequence = publish(received);
-  assert(sequence != 0);  // there was room, and only this thread publishes here
-  if (context_.durability == Durability::strict) barrier_ = sequence;
-  return Passed{*decision.permit, statement, command};
-}
-
-Answer CommandGate::refuse(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
-                           std::string_view rule, std::string message, std::string sqlstate) {
-  const CommandId command = ++last_command_;
-  ++totals_.commands;
-  ++totals_.blocked;
-  EventBuilder blocked = event(EventType::command_blocked, EventOutcome::refused);
-  blocked.command(command);
-  describe(blocked, request, statement, facts, rule);
 // A cancel carries no command; refusing it would only keep a statement running. It is recorded. Where the command that
 // it is about waits within Sluice, the server would ignore it.
 Answer CommandGate::decide_cancel(const CommandRequest& request) {
@@ -236,6 +212,30 @@ Answer CommandGate::withdraw(const CommandRequest& request) {
   return refuse(request, statement, facts, {}, std::string(kCancelled), "57014");
 }
 
+Answer CommandGate::let_go(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
+                           const policies::Decision& decision) {
+  assert(decision.permit.has_value());
+  remember_names(request, statement);
+  if (!request.record_intent) return Passed{*decision.permit, statement, 0};
+  const CommandId command = ++last_command_;
+  ++totals_.commands;
+  EventBuilder received = event(EventType::command_received, EventOutcome::success);
+  received.command(command);
+  describe(received, request, statement, facts, decision.rule);
+  const uint64_t sequence = publish(received);
+  assert(sequence != 0);  // there was room, and only this thread publishes here
+  if (context_.durability == Durability::strict) barrier_ = sequence;
+  return Passed{*decision.permit, statement, command};
+}
+
+Answer CommandGate::refuse(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
+                           std::string_view rule, std::string message, std::string sqlstate) {
+  const CommandId command = ++last_command_;
+  ++totals_.commands;
+  ++totals_.blocked;
+  EventBuilder blocked = event(EventType::command_blocked, EventOutcome::refused);
+  blocked.command(command);
+  describe(blocked, request, statement, facts, rule);
   blocked.error_code(sqlstate).detail(message);
   publish(blocked);
   return Refused{std::move(message), std::move(sqlstate)};
@@ -310,21 +310,6 @@ void CommandGate::note(SessionNote kind, std::string_view detail) {
   publish(noted);
 }
 
-void CommandGate::ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) {
-  assert(!ended_);
-  ended_ = true;
-  const bool as_expected =
-      reason == CloseReason::finished || reason == CloseReason::client_left || reason == CloseReason::shutdown;
-  EventBuilder last = event(EventType::session_ended, as_expected ? EventOutcome::success : EventOutcome::failure);
-  std::string why(to_string(reason));
-  if (!detail.empty()) why.append(": ").append(detail);
-  last.detail(why);
-  last.counter("bytes_to_client", totals.bytes_to_client).counter("bytes_to_server", totals.bytes_to_server);
-  last.counter("commands", totals_.commands).counter("blocked", totals_.blocked);
-  publish(last);
-}
-
-}  // namespace sluice::session
 void CommandGate::cancel_key(std::span<const uint8_t> key) {
   if (context_.cancels == nullptr || cancel_slot_ != nullptr) return;
   cancel_key_.assign(key.begin(), key.end());
@@ -341,4 +326,19 @@ void CommandGate::cancel_seen_to() {
   if (cancel_slot_ != nullptr) cancel_slot_->seen_to();
 }
 
+void CommandGate::ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) {
+  assert(!ended_);
+  ended_ = true;
   if (cancel_slot_ != nullptr) context_.cancels->leave(subject_.info.target, cancel_key_, cancel_slot_);
+  const bool as_expected =
+      reason == CloseReason::finished || reason == CloseReason::client_left || reason == CloseReason::shutdown;
+  EventBuilder last = event(EventType::session_ended, as_expected ? EventOutcome::success : EventOutcome::failure);
+  std::string why(to_string(reason));
+  if (!detail.empty()) why.append(": ").append(detail);
+  last.detail(why);
+  last.counter("bytes_to_client", totals.bytes_to_client).counter("bytes_to_server", totals.bytes_to_server);
+  last.counter("commands", totals_.commands).counter("blocked", totals_.blocked);
+  publish(last);
+}
+
+}  // namespace sluice::session

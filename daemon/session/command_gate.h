@@ -58,9 +58,9 @@ class CommandGate final : public SessionGate {
   [[nodiscard]] AnalysedRef statement_of(const CommandRequest& request);
   [[nodiscard]] Answer decide(const CommandRequest& request, const AnalysedRef& statement);
   [[nodiscard]] Answer decide_function_call(const CommandRequest& request);
-  [[nodiscard]] Answer let_go(const CommandRequest& request, const AnalysedRef& statement,
   [[nodiscard]] Answer decide_cancel(const CommandRequest& request);
   [[nodiscard]] Answer withdraw(const CommandRequest& request);
+  [[nodiscard]] Answer let_go(const CommandRequest& request, const AnalysedRef& statement,
                               const policies::StatementFacts& facts, const policies::Decision& decision);
   [[nodiscard]] Answer refuse(const CommandRequest& request, const AnalysedRef& statement,
                               const policies::StatementFacts& facts, std::string_view rule, std::string message,
@@ -78,11 +78,11 @@ class CommandGate final : public SessionGate {
   uint64_t policy_generation_ = 0;
   std::unique_ptr<Waiting> waiting_;
   std::unique_ptr<PreparedNames> names_;  // made when the first name comes
+  std::vector<uint8_t> cancel_key_;
+  CancelDesk::SlotRef cancel_slot_;
   CommandId last_command_ = 0;
   uint64_t barrier_ = 0;
   GateTotals totals_;
-  std::vector<uint8_t> cancel_key_;
-  CancelDesk::SlotRef cancel_slot_;
   bool ended_ = false;
 };
 

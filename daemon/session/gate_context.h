@@ -40,9 +40,9 @@ struct GateContext {
   BindExcerpt& bind_excerpt;
   GateCounters& counters;
   Durability durability = Durability::strict;
-};
-
-}  // namespace sluice::session
   // Null: no cancel request is looked at here. `deliver_cancel` hands one to this worker's session; any thread.
   CancelDesk* cancels = nullptr;
   std::function<bool(uint64_t serial)> deliver_cancel{};
+};
+
+}  // namespace sluice::session

@@ -125,10 +125,10 @@ class Session final : private io::Timer {
   void finish();
   [[nodiscard]] uint64_t deadline_ms() const;
   void watch_deadline();
+  void watch_cancel();
   [[nodiscard]] bool settled() const;
 
   const uint64_t serial_;
-  void watch_cancel();
   SessionHost& host_;
   const SessionLimits& limits_;
   std::unique_ptr<SessionGate> gate_;
@@ -143,10 +143,10 @@ class Session final : private io::Timer {
   bool connecting_ = true;
   bool draining_ = false;
   bool was_parked_ = false;
+  bool command_waits_ = false;     // as the gate was told
+  bool cancel_when_sent_ = false;  // a cancel request follows what still waits for the log
   bool working_ = false;
   bool finished_ = false;
 };
 
 }  // namespace sluice::session
-  bool command_waits_ = false;     // as the gate was told
-  bool cancel_when_sent_ = false;  // a cancel request follows what still waits for the log

@@ -297,18 +297,18 @@ void Worker::wind_down() {
     session.abandon("the proxy is shutting down");
   });
   bury();
-  for (int waited = 0; !outbox_.flush() && waited < kLastEventsWaitMs; waited += kCongestedTurnMs) {
-    outbox_.request_room();
-    const timespec pause{0, kCongestedTurnMs * 1'000'000};
-    nanosleep(&pause, nullptr);
-  }
-}
   const uint64_t cancels_deadline_ms = parts_.clock->monotonic_ms() + kLastCancelsWaitMs;
   while (!upstream_cancels_.empty() && now_ms_ < cancels_deadline_ms) {
     const Status waited = loop_.wait(kLastCancelsTurnMs, [this] { now_ms_ = parts_.clock->monotonic_ms(); });
     assert(waited.has_value());
     bury_cancels();
   }
+  for (int waited = 0; !outbox_.flush() && waited < kLastEventsWaitMs; waited += kCongestedTurnMs) {
+    outbox_.request_room();
+    const timespec pause{0, kCongestedTurnMs * 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
+}
 
 std::vector<SessionRow> Worker::rows() const {
   std::vector<SessionRow> rows;
@@ -325,6 +325,7 @@ bool Worker::kill(std::string_view session_id, std::string_view detail) {
   for (auto& [serial, resident] : sessions_) {
     if (resident.session->gate().info().id != session_id) continue;
     if (resident.session->phase() == Phase::closing) return false;
+    cancel_at_server(*resident.session);
     resident.session->fail(Failure::killed, detail);
     return true;
   }
@@ -332,4 +333,3 @@ bool Worker::kill(std::string_view session_id, std::string_view detail) {
 }
 
 }  // namespace sluice::session
-    cancel_at_server(*resident.session);

@@ -69,10 +69,10 @@ struct WorkerParts {
   MachineFactory make_machine;
   command::HashKey hash_key{};
   Durability durability = Durability::strict;
+  std::shared_ptr<CancelDesk> cancels = std::make_shared<CancelDesk>();  // one for all workers
   SessionLimits limits;
 };
 
-  std::shared_ptr<CancelDesk> cancels = std::make_shared<CancelDesk>();  // one for all workers
 class Worker final : private SessionHost {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Worker>> create(WorkerParts parts);
@@ -129,24 +129,24 @@ class Worker final : private SessionHost {
   void run_again(Session& session) override { again_.push_back(session.serial()); }
   io::Timers& timers() override { return timers_; }
   void finished(Session& session) override { finished_.push_back(session.serial()); }
+  void cancel_at_server(Session& session) override;
 
   void welcome(Arrival& arrival);
   void turn();
   [[nodiscard]] int wait_ms() const;
   void log_moved();
-  void cancel_at_server(Session& session) override;
   void answers_came();
   void serve_durable();
   void watch_log_state();
   void make_room();
   void run_ready();
   void bury();
+  void bury_cancels();
   void wind_down();
   [[nodiscard]] Session* find(uint64_t serial) const;
   template <typename Action>
   void for_each(Action&& action);
 
-  void bury_cancels();
   WorkerParts parts_;
   io::EventLoop loop_;
   std::unique_ptr<io::Mailbox> mailbox_;
@@ -168,11 +168,11 @@ class Worker final : private SessionHost {
   std::vector<uint64_t> again_;
   std::vector<uint64_t> finished_;
   std::deque<std::pair<uint64_t, uint64_t>> durable_waiters_;  // (sequence, serial), by rising sequence
+  std::vector<std::unique_ptr<UpstreamCancel>> upstream_cancels_;
   uint64_t durable_wanted_ = 0;
   uint64_t now_ms_ = 0;
   uint64_t drain_deadline_ms_ = UINT64_MAX;
   bool draining_ = false;
-  std::vector<std::unique_ptr<UpstreamCancel>> upstream_cancels_;
   bool stopping_ = false;
   bool log_was_failing_ = false;
   std::atomic<size_t> session_count_{0};
