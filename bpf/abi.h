@@ -16,7 +16,7 @@
 #define SLUICE_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
 #endif
 
-#define SLUICE_ABI 1u
+#define SLUICE_ABI 2u
 
 /* Address families, as in <sys/socket.h>; spelled out because the BPF side has no libc headers. */
 #define SLUICE_IPV4 2u
@@ -28,6 +28,7 @@
 #define SLUICE_ENDPOINTS_MAX 65536u   /* entries of the endpoint trie, local aliases included */
 #define SLUICE_LISTENERS_MAX 4096u    /* two (IPv4, IPv6) for each network namespace */
 #define SLUICE_EXEMPT_MAX 262144u     /* upstream sockets between exempt() and forget() */
+#define SLUICE_ENDS_MAX 65536u        /* ends of connections that may be short-circuited: four for each session */
 #define SLUICE_NOTES_MAX 16384u       /* connections between SYN and accept; the default of SteeringOptions */
 #define SLUICE_MPTCP_NAMES_MAX 16384u /* what getpeername shows on MPTCP sockets; an LRU, nothing depends on it */
 #define SLUICE_HEARTBEAT_MAX_NS 2000000000ull /* an older heartbeat means that the daemon hangs */
@@ -61,7 +62,8 @@ struct sluice_endpoint {
   __u8 when_down;   /* enum sluice_when_down */
   __u8 scope;       /* enum sluice_scope */
   __u8 source_known;
-  __u8 padding[5];
+  __u8 into; /* which readers the target's connections may be short-circuited into; SLUICE_INTO_* */
+  __u8 padding[4];
   __u32 source[4]; /* the address that a direct connection would have as its own; same family as the key */
 };
 SLUICE_STATIC_ASSERT(sizeof(struct sluice_endpoint) == 40, "endpoint");
@@ -139,6 +141,61 @@ struct sluice_note {
   __u32 padding;
 };
 SLUICE_STATIC_ASSERT(sizeof(struct sluice_note) == 120, "note");
+
+/* --- the short-circuit: accelerate.bpf.c --- */
+
+/* Into which sockets payload may be handed past the loopback stack. */
+#define SLUICE_INTO_DAEMON 1u  /* client to daemon, server to daemon */
+#define SLUICE_INTO_FOREIGN 2u /* daemon to client, daemon to server */
+
+/* Value of an exempt socket. For the self-test's own pairs SLUICE_INTO_* stands beside SLUICE_EXEMPT_TRIAL. */
+#define SLUICE_EXEMPT_PLAIN 1u
+#define SLUICE_EXEMPT_TRIAL 0x80u
+
+/* How bytes leave one end. Undecided leads to one of the others, redirected to TCP, and TCP nowhere. */
+enum sluice_way { SLUICE_UNDECIDED = 0, SLUICE_REDIRECTED = 1, SLUICE_BY_TCP = 2 };
+
+/* Why by TCP. */
+enum sluice_tcp_reason {
+  SLUICE_TCP_NOT_ASKED = 0,  /* the target does not ask for this direction */
+  SLUICE_TCP_BUSY = 1,       /* the socket is in another owner's map, or our own is full */
+  SLUICE_TCP_NO_PEER = 2,    /* the other end was not in the map when the first bytes came */
+  SLUICE_TCP_NOT_FIRST = 3,  /* bytes had gone by TCP already, and may still be under way */
+  SLUICE_TCP_FULL = 4,       /* the reader lags: back-pressure is TCP's work */
+  SLUICE_TCP_ENCRYPTED = 5,  /* one end handed its encryption to the kernel */
+  SLUICE_TCP_PEER_GONE = 6,  /* the other end closed */
+  SLUICE_TCP_REASONS = 7,
+};
+
+/* Notices to the daemon, counted by the cookie of its socket, in its own memory: bytes for the socket went back to TCP, so
+ * that they may stand in two queues; or the reader of what it writes lags, so that it should wait until that one has
+ * taken everything. Sockets that share a slot only look in vain. */
+#define SLUICE_NOTICE_SLOTS 16384u
+
+/* One end of a local connection, found by its own view of the addresses (struct sluice_note_key). */
+struct sluice_end {
+  __u64 socket; /* the kernel's address, compared by cookie before it is believed */
+  __u64 peer;   /* the other end's; 0 while it is not known */
+  struct sluice_exempt_key key;
+  struct sluice_exempt_key peer_key;
+  __u8 of_daemon; /* whether the daemon owns this end */
+  __u8 into;
+  __u8 receives; /* whether it may be redirected into */
+  __u8 way;      /* enum sluice_way of the bytes that leave here */
+  __u8 reason;   /* enum sluice_tcp_reason */
+  __u8 padding[3];
+};
+SLUICE_STATIC_ASSERT(sizeof(struct sluice_end) == 56, "end");
+
+/* Per CPU. */
+struct sluice_short_circuits {
+  __u64 ends;       /* that joined */
+  __u64 directions; /* that were redirected at some time */
+  __u64 messages;   /* that were redirected */
+  __u64 bytes;
+  __u64 by_tcp[SLUICE_TCP_REASONS]; /* directions that went, or went back, to TCP, by reason */
+};
+SLUICE_STATIC_ASSERT(sizeof(struct sluice_short_circuits) == 88, "short circuits");
 
 /* One value, mapped into the daemon's memory. */
 struct sluice_settings {

@@ -150,6 +150,7 @@ static __always_inline void fill_names(struct sluice_connection* state, const st
   state->slot = endpoint->slot;
   state->source_bound = wish->source_bound;
   state->source_known = endpoint->source_known;
+  state->into = endpoint->into;
   __builtin_memcpy(state->source, endpoint->source, sizeof(state->source));
   __builtin_memset(&state->key, 0, sizeof(state->key));
   state->key.netns_cookie = state->note.netns_cookie;

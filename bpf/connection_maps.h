@@ -18,7 +18,8 @@ struct sluice_connection {
   __u32 slot;
   __u8 source_bound; /* by the client itself: shown as it is */
   __u8 source_known;
-  __u8 padding[6];
+  __u8 into; /* SLUICE_INTO_*, of the endpoint */
+  __u8 padding[5];
   __u32 source[4]; /* family of note.original_family */
   struct sluice_note_key key;
   struct sluice_note note;

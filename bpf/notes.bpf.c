@@ -5,54 +5,23 @@
 #include <linux/bpf.h>
 
 #include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "connection_maps.h"
 #include "decide.h"
 #include "kernel_types.h"
 #include "note_maps.h"
-
-#define AF_INET6 10
+#include "own_tuple.h"
 
 // Set by the loader from what it found by trying: 5.15 brought the cookie to sock_ops.
 const volatile __u8 has_sockops_netns_cookie = 0;
-
-static __always_inline void client_tuple(struct bpf_sock_ops* ctx, struct sluice_note_key* key) {
-  __u32 local4 = ctx->local_ip4;
-  __u32 remote4 = ctx->remote_ip4;
-  barrier_var(
-      local4);  // else the compiler makes one load of a pointer that depends on the branch, which is not verifiable
-  barrier_var(remote4);
-  key->local_port = ctx->local_port;
-  key->remote_port = bpf_ntohl(ctx->remote_port);
-  if (ctx->family == AF_INET6) {
-    key->local[0] = ctx->local_ip6[0];
-    key->local[1] = ctx->local_ip6[1];
-    key->local[2] = ctx->local_ip6[2];
-    key->local[3] = ctx->local_ip6[3];
-    key->remote[0] = ctx->remote_ip6[0];
-    key->remote[1] = ctx->remote_ip6[1];
-    key->remote[2] = ctx->remote_ip6[2];
-    key->remote[3] = ctx->remote_ip6[3];
-  } else {
-    key->local[0] = 0;
-    key->local[1] = 0;
-    key->local[2] = SLUICE_BE32(0xffffu);
-    key->local[3] = local4;
-    key->remote[0] = 0;
-    key->remote[1] = 0;
-    key->remote[2] = SLUICE_BE32(0xffffu);
-    key->remote[3] = remote4;
-  }
-}
 
 // Nobody steered this connection: where it goes to the redirect addresses, it must not find a note that was left
 // behind.
 static __always_inline void remove_stale_note(struct bpf_sock_ops* ctx) {
   if (!has_sockops_netns_cookie) return;
   struct sluice_note_key key = {};
-  client_tuple(ctx, &key);
+  sluice_own_tuple(ctx, &key);
   int to_redirect = sluice_is_mapped(key.remote) ? sluice_is_redirect4(key.remote[3]) : sluice_is_loopback6(key.remote);
   if (!to_redirect) return;
   key.netns_cookie = bpf_get_netns_cookie(ctx);
@@ -82,7 +51,7 @@ static __always_inline void put_note(struct bpf_sock_ops* ctx, struct bpf_sock* 
     remove_stale_note(ctx);
     return;
   }
-  client_tuple(ctx, &state->key);
+  sluice_own_tuple(ctx, &state->key);
   if (bpf_map_update_elem(&sluice_notes, &state->key, &state->note, BPF_ANY)) {
     // Full since the connect hook looked. The daemon resets what it accepts without a note; the counters say so.
     SLUICE_COUNT(state->slot, redirected, -1ull);

@@ -51,6 +51,7 @@ class Programs {
   Programs& operator=(const Programs&) = delete;
 
   [[nodiscard]] int map(MapId id) const;
+  [[nodiscard]] int cgroup() const { return cgroup_.get(); }  // that the programs are attached to
   // True where the maps are new but programs of another layout are in force: fill the maps, then commit().
   [[nodiscard]] bool needs_filling() const { return state_ == State::other_layout; }
   // True where the maps are new and empty.
