@@ -64,6 +64,10 @@ class WireWriter {
 
   void tag(uint32_t field, uint32_t wire_type) { raw_varint((field << 3) | wire_type); }
   void raw_varint(uint64_t value) {
+    if (value < 0x80) {  // tags, words and most lengths
+      out_.push_back(static_cast<char>(value));
+      return;
+    }
     char bytes[10];
     size_t size = 0;
     while (value >= 0x80) {

@@ -146,11 +146,7 @@ void Worker::bury() {
   for (const uint64_t serial : finished_) {
     const auto found = sessions_.find(serial);
     if (found == sessions_.end()) continue;
-    for (const Side side : {Side::client, Side::server}) {
-      const int fd = found->second.session->transport(side).fd();
-      if (fd >= 0) loop_.remove(fd);
-    }
-    sessions_.erase(found);
+    sessions_.erase(found);  // closes its sockets, and that takes them out of the epoll set
     session_count_.fetch_sub(1, std::memory_order_relaxed);
   }
   finished_.clear();
