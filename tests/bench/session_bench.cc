@@ -70,7 +70,8 @@ struct Lab {
     step(Side::server, message('1', W()) + message('Z', W().text("I")));
   }
   void step(Side from, const std::string& bytes) {
-    buffer.assign(bytes.begin(), bytes.end());
+    buffer.resize(bytes.size());
+    std::memcpy(buffer.data(), bytes.data(), bytes.size());
     actions.clear();
     const size_t taken = machine->on_bytes(from, {buffer.data(), buffer.size()}, actions);
     if (taken != bytes.size() || actions.close_reason() != CloseReason::none) need(false, "the session broke");
