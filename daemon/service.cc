@@ -122,6 +122,7 @@ class Service {
   [[nodiscard]] Status open_log();
   [[nodiscard]] Status start_steering();
   [[nodiscard]] Status start_workers();
+  void start_acceleration();
   [[nodiscard]] Status start_acceptor();
   void serve();
   void drain();
@@ -139,6 +140,7 @@ class Service {
   std::unique_ptr<session::PolicySource> policies_;
   std::unique_ptr<command::AnalysisPool> analysis_;
   std::unique_ptr<SteeredUpstreams> upstreams_;
+  std::unique_ptr<ShortCircuits> short_circuits_;
   std::vector<std::unique_ptr<Crew>> crews_;
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<identity::Resolver> resolver_;
@@ -236,12 +238,30 @@ Status Service::start_steering() {
 Status Service::start_workers() {
   policies_ = std::make_unique<session::PolicySource>(first_policies_);
   auto analysis = command::AnalysisPool::start({});
+  start_acceleration();
   if (!analysis) return tl::unexpected(analysis.error());
   analysis_ = std::move(*analysis);
-  upstreams_ = std::make_unique<SteeredUpstreams>(*steering_);
+  short_circuits_ = std::make_unique<ShortCircuits>(*steering_);
+  upstreams_ = std::make_unique<SteeredUpstreams>(*steering_, *short_circuits_);
   const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kWorkersMax);
   const auto cancels = std::make_shared<session::CancelDesk>();
   for (unsigned i = 0; i < count; ++i) {
+// Which way each word of the configuration comes to, once, as a line and as an event.
+void Service::start_acceleration() {
+  const interception::AccelerationReport& report = steering_->prepare_acceleration(steered_targets(config_.targets));
+  for (const auto& [word, accelerate] :
+       {std::pair("auto", config::Accelerate::auto_), {"on", config::Accelerate::on}}) {
+    const auto asks = [&](const config::Target& target) { return target.accelerate == accelerate; };
+    if (std::none_of(config_.targets.begin(), config_.targets.end(), asks)) continue;
+    const interception::Acceleration taken = report.of(wish_of(accelerate));
+    const std::string line = std::string("accelerate: ") + word + " is " + std::string(to_string(taken)) + ": " +
+                             report.why(wish_of(accelerate));
+    spdlog::info("{}", line);
+    events::EventBuilder event = recorder_->own(EventType::acceleration, EventOutcome::success, "daemon");
+    recorder_->publish(event.detail(line));
+  }
+}
+
     session::WorkerParts parts;
     std::string why;
     parts.scanner = policies::CardScanner::create(why);
@@ -262,6 +282,8 @@ Status Service::start_workers() {
     auto worker = session::Worker::create(std::move(parts));
     if (!worker) return within("worker", worker.error());
     auto crew = std::make_unique<Crew>();
+    parts.short_circuit_of = [this](int client) { return short_circuits_->of(client); };
+    parts.short_circuited = [this](int client, int server) { return steering_->short_circuited(client, server); };
     crew->worker = std::move(*worker);
     Crew& member = *crew;
     crews_.push_back(std::move(crew));

@@ -88,9 +88,33 @@ control::SessionView view_of(const session::SessionRow& row) {
   view.bytes_to_client = row.moved.bytes_to_client;
   view.bytes_to_server = row.moved.bytes_to_server;
   return view;
+  view.accelerated = row.accelerated;
 }
 
 control::LogView view_of(const audit::LogStatus& log, config::Durability durability) {
+control::AccelerationView view_of(const interception::AccelerationReport& report) {
+  control::AccelerationView view;
+  for (const interception::AccelerationCheck& check : report.checks) {
+    view.checks.push_back(
+        {check.name, std::string(to_string(check.weight)), check.passed, check.detail, check.meaning});
+  }
+  view.into_daemon_percent = report.into_daemon_percent;
+  view.both_ways_percent = report.both_ways_percent;
+  return view;
+}
+
+std::string_view word_of(config::Accelerate accelerate) {
+  switch (accelerate) {
+    case config::Accelerate::auto_:
+      return "auto";
+    case config::Accelerate::on:
+      return "on";
+    case config::Accelerate::off:
+      return "off";
+  }
+  return "off";
+}
+
   control::LogView view;
   view.state = log.state == events::LogState::healthy ? "healthy" : "failing";
   view.failure = log.failure;
@@ -131,6 +155,7 @@ control::StatusView ServiceOperations::status() {
   view.policy_rules = set->rule_count();
   view.capabilities = parts_.steering.capability_line();
   view.log = view_of(log, parts_.config.audit.durability);
+  view.acceleration = view_of(parts_.steering.acceleration());
   view.connections_without_note = parts_.acceptor.counters().without_note;
   view.connections_refused = parts_.acceptor.counters().refused;
   view.self_findings = parts_.recorder.self_findings();
@@ -151,6 +176,11 @@ control::StatusView ServiceOperations::status() {
     target.sessions = static_cast<uint64_t>(std::count_if(
         live.begin(), live.end(), [&](const session::SessionRow& row) { return row.info.target == target.name; }));
     if (i < counters.size()) {
+    const interception::AccelerateWish wish = wish_of((*targets)[i].accelerate);
+    const interception::AccelerationReport& acceleration = parts_.steering.acceleration();
+    target.accelerate = word_of((*targets)[i].accelerate);
+    target.acceleration = to_string(acceleration.of(wish));
+    target.why_acceleration = acceleration.why(wish);
       const interception::TargetCounters& c = counters[i];
       target.coverage = {c.connects, c.redirected, c.refused, c.exempt, c.uncovered};
     }
@@ -220,6 +250,14 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
   parts_.policies.replace(loaded.policies);
   spdlog::info("reloaded: {} targets, {} rules, policy {}", now.targets.size(), loaded.policies->rule_count(),
                result.policy_version);
+  for (const config::Target& target : now.targets) {
+    const interception::AccelerationReport& acceleration = parts_.steering.acceleration();
+    if (target.accelerate != config::Accelerate::on || acceleration.for_on != interception::Acceleration::none)
+      continue;
+    const std::string notice = "target " + target.name + ": accelerate: on is not in force: " + acceleration.why_on;
+    spdlog::warn("reload: {}", notice);
+    result.problems.push_back({then.file, 0, 0, policies::Severity::warning, notice, ""});
+  }
   events::EventBuilder event =
       parts_.recorder.of(actor_of(caller), EventType::policy_loaded, EventOutcome::success, "policy");
   parts_.recorder.publish(event.rule({}, result.policy_version).counter("rules", loaded.policies->rule_count()));

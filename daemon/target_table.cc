@@ -4,6 +4,18 @@
 
 namespace sluice {
 
+interception::AccelerateWish wish_of(config::Accelerate accelerate) {
+  switch (accelerate) {
+    case config::Accelerate::auto_:
+      return interception::AccelerateWish::automatic;
+    case config::Accelerate::on:
+      return interception::AccelerateWish::on;
+    case config::Accelerate::off:
+      return interception::AccelerateWish::off;
+  }
+  return interception::AccelerateWish::off;
+}
+
 std::vector<interception::SteeredTarget> steered_targets(const std::vector<config::Target>& targets) {
   std::vector<interception::SteeredTarget> steered;
   for (const config::Target& target : targets) {
@@ -11,6 +23,7 @@ std::vector<interception::SteeredTarget> steered_targets(const std::vector<confi
     entry.name = target.name;
     entry.when_down =
         target.when_down == config::WhenDown::deny ? interception::WhenDown::deny : interception::WhenDown::allow;
+    entry.accelerate = wish_of(target.accelerate);
     for (const config::Endpoint& address : target.addresses) {
       interception::SteeredEndpoint endpoint;
       endpoint.family = address.family == config::Endpoint::Family::ipv4 ? AF_INET : AF_INET6;

@@ -16,6 +16,9 @@
 
 namespace sluice {
 
+// What a target asks of the short-circuit.
+[[nodiscard]] interception::AccelerateWish wish_of(config::Accelerate accelerate);
+
 // What `steering` is told about these targets.
 [[nodiscard]] std::vector<interception::SteeredTarget> steered_targets(const std::vector<config::Target>& targets);
 

@@ -16,7 +16,8 @@ namespace {
 
 class ExemptTransport final : public io::Transport {
  public:
-  ExemptTransport(UniqueFd socket, interception::Steering& steering) : inner_(std::move(socket)), steering_(steering) {}
+  ExemptTransport(UniqueFd socket, interception::Steering& steering, io::ShortCircuit short_circuit)
+      : inner_(std::move(socket), short_circuit), steering_(steering) {}
   ~ExemptTransport() override { forget(); }
 
   io::IoResult read(std::span<uint8_t> into) override { return inner_.read(into); }
@@ -62,7 +63,7 @@ Result<std::unique_ptr<io::Transport>> SteeredUpstreams::open(const sockaddr_sto
   if (Status exempt = steering_.exempt(socket.get()); !exempt)
     return within("register the upstream socket", exempt.error());
   const int fd = socket.get();
-  auto transport = std::make_unique<ExemptTransport>(std::move(socket), steering_);
+  auto transport = std::make_unique<ExemptTransport>(std::move(socket), steering_, short_circuits_.of(fd));
   const socklen_t length = destination.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&destination), length) != 0 && errno != EINPROGRESS) {
     return fail_errno("connect to the server", errno);

@@ -54,6 +54,7 @@ void print_session(const Json& session) {
   line("commands",
        std::to_string(number(session, "commands")) + ", " + std::to_string(number(session, "blocked")) + " blocked");
   line("bytes", human_bytes(number(session, "bytes")));
+  if (session.is_object() && session.value("accelerated", false)) line("accelerated", "yes");
 }
 
 // The events that match, oldest first.

@@ -54,6 +54,12 @@ void print_human(const Context& context, const Json& status) {
                  number(coverage, "uncovered")});
   }
   std::printf("\n%s", targets.text().c_str());
+  for (const Json& target : status.value("targets", Json::array())) {
+    const Json accelerate = target.value("accelerate", Json::object());
+    if (text(accelerate, "configured") == "off") continue;
+    std::printf("accelerate  %s: %s (%s)\n", printable(text(target, "name")).c_str(), text(accelerate, "taken").c_str(),
+                printable(text(accelerate, "why")).c_str());
+  }
 
   Table sinks({{"SINK"}, {"STATE"}, {"LAG", Table::Align::right}});
   for (const Json& sink : status.value("sinks", Json::array())) {

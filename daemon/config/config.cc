@@ -44,7 +44,7 @@ constexpr Word kProtocols[] = {{"postgres"},    {"mysql", kLater}, {"http", kLat
                                {"mcp", kLater}, {"ssh", kLater},   {"tcp", kLater}};
 constexpr Word kDirections[] = {{"outbound"}, {"inbound", kLater}, {"listen", kLater}};
 constexpr Word kWhenDown[] = {{"deny"}, {"allow"}};
-constexpr Word kAccelerate[] = {{"auto"}, {"on", kLater}, {"off"}};
+constexpr Word kAccelerate[] = {{"auto"}, {"on"}, {"off"}};
 constexpr Word kDurability[] = {{"strict"}, {"relaxed"}};
 
 // True where `inner` is `outer` or lies below it.

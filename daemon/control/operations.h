@@ -52,6 +52,25 @@ struct TargetView {
 };
 
 struct SinkView {
+  std::string accelerate;    // as configured: "auto", "on", "off"
+  std::string acceleration;  // what it comes to on this host: "off", "into Sluice", "both ways"
+  std::string why_acceleration;
+};
+
+// One verdict of the self-test of the short-circuit.
+struct AccelerationCheckView {
+  std::string name;
+  std::string weight;  // what a failure forbids: "fatal", "foreign", "guarded"
+  bool passed = false;
+  std::string detail;
+  std::string meaning;  // empty where it passed
+};
+
+struct AccelerationView {
+  std::vector<AccelerationCheckView> checks;  // empty where no target asked for it
+  // Processor time of an exchange in percent of that by TCP; 0: not measured.
+  uint64_t into_daemon_percent = 0;
+  uint64_t both_ways_percent = 0;
   std::string name;
   std::string state;
   uint64_t lag_events = 0;
@@ -87,6 +106,7 @@ struct StatusView {
   LogView log;
 };
 
+  AccelerationView acceleration;
 struct SessionView {
   std::string id;
   std::string target;
@@ -103,6 +123,7 @@ struct SessionView {
 };
 
 // Who calls, from the peer credentials of the control socket. Stands as the actor in the events that a call causes.
+  bool accelerated = false;  // some of its bytes go past TCP (docs/configuration.md, accelerate)
 struct Caller {
   int64_t pid = -1;
   int64_t uid = -1;

@@ -42,6 +42,21 @@ Json log_json(const LogView& log) {
           {"segments", log.segments}};
 }
 
+Json acceleration_json(const AccelerationView& acceleration) {
+  Json checks = Json::array();
+  for (const AccelerationCheckView& check : acceleration.checks) {
+    checks.push_back({{"name", check.name},
+                      {"weight", check.weight},
+                      {"passed", check.passed},
+                      {"detail", check.detail},
+                      {"meaning", text_or_null(check.meaning)}});
+  }
+  const auto percent = [](uint64_t number) { return number == 0 ? Json(nullptr) : Json(number); };
+  return {{"checks", std::move(checks)},
+          {"into_daemon_percent", percent(acceleration.into_daemon_percent)},
+          {"both_ways_percent", percent(acceleration.both_ways_percent)}};
+}
+
 }  // namespace
 
 Json to_json(const StatusView& view) {
@@ -56,7 +71,11 @@ Json to_json(const StatusView& view) {
                          {"redirected", target.coverage.redirected},
                          {"refused", target.coverage.refused},
                          {"exempt", target.coverage.exempt},
-                         {"uncovered", target.coverage.uncovered}}}});
+                         {"uncovered", target.coverage.uncovered}}},
+                       {"accelerate",
+                        {{"configured", target.accelerate},
+                         {"taken", target.acceleration},
+                         {"why", text_or_null(target.why_acceleration)}}}});
   }
   Json sinks = Json::array();
   for (const SinkView& sink : view.sinks) {
@@ -77,6 +96,7 @@ Json to_json(const StatusView& view) {
           {"commands_refused_unrecorded", view.commands_refused_unrecorded},
           {"self_findings", view.self_findings},
           {"capabilities", view.capabilities},
+          {"acceleration", acceleration_json(view.acceleration)},
           {"log", log_json(view.log)}};
 }
 
@@ -92,7 +112,8 @@ Json to_json(const SessionView& view) {
           {"blocked", view.blocked},
           {"bytes", view.bytes_to_client + view.bytes_to_server},
           {"bytes_to_client", view.bytes_to_client},
-          {"bytes_to_server", view.bytes_to_server}};
+          {"bytes_to_server", view.bytes_to_server},
+          {"accelerated", view.accelerated}};
 }
 
 Json to_json(const policies::Problem& problem) {

@@ -43,8 +43,9 @@ enum class EventType : uint16_t {
   session_killed,
   self_finding,
   log_recovered,
+  acceleration,
 };
-inline constexpr size_t kEventTypeCount = static_cast<size_t>(EventType::log_recovered) + 1;
+inline constexpr size_t kEventTypeCount = static_cast<size_t>(EventType::acceleration) + 1;
 [[nodiscard]] std::string_view to_string(EventType type);
 [[nodiscard]] std::optional<EventType> parse_event_type(std::string_view word);
 

@@ -33,8 +33,9 @@ constexpr std::array<std::string_view, kEventTypeCount> kTypeWords = {
     "session_killed",
     "self_finding",
     "log_recovered",
+    "acceleration",
 };
-static_assert(kTypeWords[kEventTypeCount - 1] == "log_recovered");
+static_assert(kTypeWords[kEventTypeCount - 1] == "acceleration");
 
 }  // namespace
 

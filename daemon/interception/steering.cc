@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "bpf/abi.h"
+#include "daemon/interception/accelerate.h"
 #include "daemon/interception/endpoint_table.h"
 #include "daemon/interception/host.h"
 #include "daemon/interception/listeners.h"
@@ -32,6 +33,7 @@ namespace {
 
 constexpr uint64_t kNoteAgeMaxNs = 120'000'000'000;  // far longer than a connection waits for a living daemon's accept
 constexpr uint32_t kNotesSweptAtOnce = 512;
+constexpr const char* kNotAskedFor = "no target asked for it when the daemon started; it takes a restart";
 
 uint64_t monotonic_ns() {
   timespec now = {};
@@ -82,6 +84,18 @@ void clear_map(int map, uint32_t entries_max) {
   }
 }
 
+uint8_t readers_of(Acceleration acceleration) {
+  switch (acceleration) {
+    case Acceleration::none:
+      return 0;
+    case Acceleration::into_daemon:
+      return SLUICE_INTO_DAEMON;
+    case Acceleration::both_ways:
+      return SLUICE_INTO_DAEMON | SLUICE_INTO_FOREIGN;
+  }
+  return 0;
+}
+
 bool same_addresses(std::span<const SteeredEndpoint> left, std::span<const SteeredEndpoint> right) {
   return std::equal(left.begin(), left.end(), right.begin(), right.end(),
                     [](const SteeredEndpoint& a, const SteeredEndpoint& b) {
@@ -101,6 +115,18 @@ class LiveSteering final : public Steering {
 
   Status set_targets(std::span<const SteeredTarget> targets) override;
   uint64_t target_generation() const override { return settings_->generation; }
+  const AccelerationReport& prepare_acceleration(std::span<const SteeredTarget> targets) override;
+  const AccelerationReport& acceleration() const override { return acceleration_; }
+  const uint64_t* short_circuit_notices(int fd) const override {
+    return accelerator_ != nullptr ? accelerator_->notices_of(fd) : nullptr;
+  }
+  bool reader_lags(int fd, uint64_t& seen) const override {
+    return accelerator_ != nullptr && accelerator_->reader_lags(fd, seen);
+  }
+  bool short_circuited(int client_fd, int server_fd) const override {
+    return accelerator_ != nullptr &&
+           (accelerator_->short_circuited(client_fd) || accelerator_->short_circuited(server_fd));
+  }
   Result<std::vector<int>> open_listeners() override;
   Status go_live() override;
   void stop() override;
@@ -122,6 +148,8 @@ class LiveSteering final : public Steering {
 
   PinLock lock_;
   std::unique_ptr<Programs> programs_;
+  std::unique_ptr<Accelerator> accelerator_;  // empty where nothing is short-circuited
+  AccelerationReport acceleration_;
   std::string bpf_directory_;
   uint32_t notes_max_;
   std::optional<sluice_note_key> sweep_from_;  // where the last sweep of notes ended
@@ -176,6 +204,7 @@ Result<std::vector<EndpointEntry>> LiveSteering::make_entries(std::span<const St
   if (!entries) return entries;
   for (EndpointEntry& entry : *entries) {
     entry.value.slot = slots[entry.value.target];
+    entry.value.into = readers_of(acceleration_.of(targets[entry.value.target].accelerate));
     entry.value.generation = generation;
     SteeredEndpoint where;
     where.family = entry.key.family == SLUICE_IPV4 ? AF_INET : AF_INET6;
@@ -186,6 +215,25 @@ Result<std::vector<EndpointEntry>> LiveSteering::make_entries(std::span<const St
     std::memcpy(entry.value.source, source, sizeof(source));
   }
   return entries;
+}
+
+const AccelerationReport& LiveSteering::prepare_acceleration(std::span<const SteeredTarget> targets) {
+  const auto wants = [](const SteeredTarget& target) { return target.accelerate != AccelerateWish::off; };
+  if (std::none_of(targets.begin(), targets.end(), wants)) {
+    acceleration_.why_auto = acceleration_.why_on = kNotAskedFor;
+    return acceleration_;
+  }
+  auto loaded = Accelerator::load(*programs_);
+  if (loaded) accelerator_ = std::move(*loaded);
+  acceleration_ = try_acceleration(accelerator_.get(), loaded ? "" : loaded.error().message);
+  const auto gets = [&](const SteeredTarget& target) {
+    return acceleration_.of(target.accelerate) != Acceleration::none;
+  };
+  if (std::any_of(targets.begin(), targets.end(), gets)) return acceleration_;
+  accelerator_.reset();
+  if (acceleration_.for_on != Acceleration::none) acceleration_.why_on = kNotAskedFor;
+  acceleration_.for_auto = acceleration_.for_on = Acceleration::none;
+  return acceleration_;
 }
 
 Status LiveSteering::put_endpoints(std::span<const SteeredTarget> targets, std::span<const uint32_t> slots,

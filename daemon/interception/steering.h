@@ -1,10 +1,10 @@
 // Steering: the eBPF programs that lead connections to protected targets into this daemon, and the facts they note.
 // One Steering per host; a second daemon is refused. Load, attach and pin are one transaction: on failure nothing is
 // left behind.
-// Threading: take_note(), exempt(), forget() and heartbeat() may be called from any thread; the rest from the control
-// thread. Children: a child process that is forked without exec holds the listeners and the lock (exec closes them). As
-// long as it lives, the daemon's death is noticed by the heartbeat only, and a new daemon is refused. Fork helpers
-// before start().
+// Threading: take_note(), exempt(), forget(), short_circuited() and heartbeat() may be called from any thread; the rest
+// from the control thread. Children: a child process that is forked without exec holds the listeners and the lock (exec
+// closes them). As long as it lives, the daemon's death is noticed by the heartbeat only, and a new daemon is refused.
+// Fork helpers before start().
 #pragma once
 
 #include <sys/socket.h>
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "daemon/base/result.h"
+#include "daemon/interception/acceleration.h"
 
 namespace sluice::interception {
 
@@ -32,6 +33,7 @@ struct SteeredEndpoint {
 struct SteeredTarget {
   std::string name;
   WhenDown when_down = WhenDown::deny;
+  AccelerateWish accelerate = AccelerateWish::off;
   std::vector<SteeredEndpoint> endpoints;
 };
 
@@ -92,6 +94,17 @@ class Steering {
 
   // Replaces the set of targets; counters of targets that keep their name go on.
   [[nodiscard]] virtual Status set_targets(std::span<const SteeredTarget> targets) = 0;
+  // Loads the short-circuit of local hops and tries it out, where one of the targets that are about to be set wants it;
+  // what does not come to anything is unloaded again. Once, before the first set_targets() and before privileges are
+  // given up. Never an error: without it everything goes by TCP.
+  virtual const AccelerationReport& prepare_acceleration(std::span<const SteeredTarget> targets) = 0;
+  [[nodiscard]] virtual const AccelerationReport& acceleration() const = 0;
+  // Whether bytes of one of these connections of ours go past TCP right now. Any thread.
+  [[nodiscard]] virtual bool short_circuited(int client_fd, int server_fd) const = 0;
+  // For the transport of a connection of ours (io::ShortCircuit): null where nothing is short-circuited, else a number
+  // in memory that changes when the transport has to look closer; and whether its next write should wait. Any thread.
+  [[nodiscard]] virtual const uint64_t* short_circuit_notices(int fd) const = 0;
+  [[nodiscard]] virtual bool reader_lags(int fd, uint64_t& seen) const = 0;
   // Number of the set in force, as ConnectNote::target_generation carries it. Grows with each set_targets(), across
   // restarts too.
   [[nodiscard]] virtual uint64_t target_generation() const = 0;

@@ -32,16 +32,48 @@ void set_reset_on_close(int fd) {
 
 }  // namespace
 
+TcpTransport::TcpTransport(UniqueFd socket, ShortCircuit short_circuit)
+    : socket_(std::move(socket)), short_circuit_(short_circuit) {
+  if (short_circuit_.notices != nullptr) writes_seen_ = notices();
+}
+
 IoResult TcpTransport::read(std::span<uint8_t> into) {
   for (;;) {
     const ssize_t got = ::recv(socket_.get(), into.data(), into.size(), 0);
-    if (got > 0) return {IoState::ok, static_cast<size_t>(got), 0};
+    if (got > 0) {
+      auto bytes = static_cast<size_t>(got);
+      if (short_circuit_.notices != nullptr && bytes < into.size()) bytes += read_second_queue(into.subspan(bytes));
+      return {IoState::ok, bytes, 0};
+    }
     if (got == 0) return {IoState::end, 0, 0};
     if (errno != EINTR) return failed(errno);
   }
 }
 
+// A short read means "nothing more" to an edge-triggered owner, so it must not end between the two queues.
+size_t TcpTransport::read_second_queue(std::span<uint8_t> into) {
+  const uint64_t now = notices();
+  if (now == reads_seen_) return 0;
+  size_t bytes = 0;
+  while (bytes < into.size()) {
+    const ssize_t got = ::recv(socket_.get(), into.data() + bytes, into.size() - bytes, 0);
+    if (got > 0) {
+      bytes += static_cast<size_t>(got);
+    } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      reads_seen_ = now;
+      break;
+    } else if (got == 0 || errno != EINTR) {
+      break;  // the end or the error is told once more, to the next read: both come with an event of their own
+    }
+  }
+  return bytes;
+}
+
 IoResult TcpTransport::write(std::span<const iovec> pieces) {
+  if (short_circuit_.notices != nullptr && notices() != writes_seen_ &&
+      short_circuit_.lag->reader_lags(socket_.get(), writes_seen_)) {
+    return {IoState::would_block, 0, 0, true};
+  }
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());  // sendmsg does not write there
   message.msg_iovlen = std::min<size_t>(pieces.size(), IOV_MAX);

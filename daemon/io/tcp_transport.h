@@ -1,6 +1,7 @@
 // The plain transport: one connected (or connecting) non-blocking stream socket. Owns the descriptor.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "daemon/base/unique_fd.h"
@@ -8,9 +9,28 @@
 
 namespace sluice::io {
 
+// Knows of readers on this host that lag behind what the kernel handed to them past TCP. Any thread.
+class LagWatch {
+ public:
+  // Whether a write on `fd` should wait. `seen` is brought up to date where it need not.
+  [[nodiscard]] virtual bool reader_lags(int fd, uint64_t& seen) const = 0;
+
+ protected:
+  ~LagWatch() = default;
+};
+
+// A connection whose bytes may be handed from socket to socket by the kernel, past TCP. It differs in two ways. When it
+// goes back to TCP, what was handed over and what came by TCP are two queues, and a read ends with the first. And what
+// is handed over knows no back-pressure: the writer asks. `notices` changes when either happened; null: an ordinary
+// connection. Both outlive the transport.
+struct ShortCircuit {
+  const uint64_t* notices = nullptr;
+  const LagWatch* lag = nullptr;
+};
+
 class TcpTransport final : public Transport {
  public:
-  explicit TcpTransport(UniqueFd socket) : socket_(std::move(socket)) {}
+  explicit TcpTransport(UniqueFd socket, ShortCircuit short_circuit = {});
 
   [[nodiscard]] IoResult read(std::span<uint8_t> into) override;
   // Pieces past IOV_MAX are left for the next call, as if the socket had been full.
@@ -20,7 +40,13 @@ class TcpTransport final : public Transport {
   [[nodiscard]] int fd() const override { return socket_.get(); }
 
  private:
+  [[nodiscard]] uint64_t notices() const { return __atomic_load_n(short_circuit_.notices, __ATOMIC_ACQUIRE); }
+  [[nodiscard]] size_t read_second_queue(std::span<uint8_t> into);
+
   UniqueFd socket_;
+  ShortCircuit short_circuit_;
+  uint64_t reads_seen_ = UINT64_MAX;  // notices when both queues were empty; bytes may have come before we looked
+  uint64_t writes_seen_ = 0;          // notices when the reader did not lag; we have not written yet
 };
 
 // Stands where there is no connection: everything has ended.

@@ -16,6 +16,8 @@ struct IoResult {
   IoState state = IoState::ok;
   size_t bytes = 0;
   int error_number = 0;  // errno where state is `error`
+  // Of a write that would block: no event tells when there is room, so look again after a while.
+  bool look_again = false;
 };
 
 class Transport {

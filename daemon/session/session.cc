@@ -352,7 +352,7 @@ size_t Session::write_now(End& to, std::span<const Actions::Piece> pieces) {
     }
     const io::IoResult result = to.transport->write({vector.data(), count});
     if (result.state == io::IoState::would_block) {
-      to.writable = false;
+      stop_writing(to, result);
       break;
     }
     if (result.state != io::IoState::ok) {
@@ -379,11 +379,19 @@ size_t Session::write_now(End& to, std::span<const Actions::Piece> pieces) {
     }
     if (result.bytes < wanted) {
       // A stream socket takes less than it was given only when it is full; the next event says when it has room.
-      to.writable = false;
+      stop_writing(to, result);
       break;
     }
+    to.look_again_ms = to.patience_ms = 0;
   }
   return sent;
+}
+
+void Session::stop_writing(End& to, const io::IoResult& result) {
+  to.writable = false;
+  if (!result.look_again) return;
+  to.patience_ms = std::clamp(to.patience_ms * 2, kLookAgainLeastMs, kLookAgainMostMs);
+  to.look_again_ms = host_.now_ms() + to.patience_ms;
 }
 
 // Sends what may leave. False where the session has begun to close on the way.
@@ -467,6 +475,15 @@ void Session::finish() {
 // --------------------------------------------------------------------------------------------------------------
 
 uint64_t Session::deadline_ms() const {
+  uint64_t deadline = limit_ms();
+  for (const End& one : ends_) {
+    if (one.look_again_ms != 0) deadline = std::min(deadline, one.look_again_ms);
+  }
+  return deadline;
+}
+
+// When what the session is in takes too long.
+uint64_t Session::limit_ms() const {
   if (close_reason_ != CloseReason::none) return close_started_ms_ + limits_.linger_timeout_ms;
   if (connecting_) return started_ms_ + limits_.upstream_connect_timeout_ms;
   const Phase now = machine_->phase();
@@ -481,8 +498,29 @@ void Session::watch_deadline() {
   if (!armed() || io::Timer::deadline_ms() > deadline) host_.timers().arm(*this, deadline);
 }
 
+// Tries to write again where no event tells when there is room. True where that was due.
+bool Session::look_again(uint64_t now_ms) {
+  const uint64_t moved = totals_.bytes_to_client + totals_.bytes_to_server;
+  bool due = false;
+  for (const Side side : {Side::client, Side::server}) {
+    End& one = end(side);
+    if (one.look_again_ms == 0 || now_ms < one.look_again_ms) continue;
+    one.look_again_ms = 0;
+    one.writable = due = true;
+    flush(side);
+  }
+  if (!due) return false;
+  const bool went_on = moved != totals_.bytes_to_client + totals_.bytes_to_server;
+  if (went_on || close_reason_ != CloseReason::none) {
+    run();
+  } else {
+    watch_deadline();  // looking is not activity
+  }
+  return true;
+}
+
 void Session::on_timer(uint64_t now_ms) {
-  if (finished_) return;
+  if (finished_ || look_again(now_ms)) return;
   if (now_ms < deadline_ms()) {
     watch_deadline();
     return;

@@ -98,7 +98,9 @@ class Session final : private io::Timer {
     bool read_closed = false;
     bool write_closing = false;  // shut down once `out` is empty
     bool write_closed = false;
-    bool broken = false;  // reset or failed: nothing can be read or written any more
+    bool broken = false;         // reset or failed: nothing can be read or written any more
+    uint64_t look_again_ms = 0;  // when to try to write although no event said that there is room; 0: an event will
+    uint32_t patience_ms = 0;    // how long it waited for that the last time
   };
 
   End& end(Side side) { return ends_[static_cast<size_t>(side)]; }
@@ -117,6 +119,7 @@ class Session final : private io::Timer {
   void broke(Side side, int error_number);
   void execute();
   void send(Side side, std::span<const Actions::Piece> pieces, uint64_t barrier);
+  void stop_writing(End& to, const io::IoResult& result);
   size_t write_now(End& to, std::span<const Actions::Piece> pieces);
   bool flush(Side side);
   void begin_close(CloseReason reason, std::string_view detail);
@@ -126,6 +129,8 @@ class Session final : private io::Timer {
   [[nodiscard]] uint64_t deadline_ms() const;
   void watch_deadline();
   void watch_cancel();
+  [[nodiscard]] uint64_t limit_ms() const;
+  [[nodiscard]] bool look_again(uint64_t now_ms);
   [[nodiscard]] bool settled() const;
 
   const uint64_t serial_;

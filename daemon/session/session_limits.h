@@ -30,6 +30,11 @@ static_assert(kReadBufferBytes >= 2 * kWindowBytes);
 // once.
 inline constexpr size_t kPendingBytesMax = 64 * 1024;
 
+// A peer that lags behind what was handed to it past TCP (io::ShortCircuit) is looked at again after this long,
+// doubling. It happens once in a session's life in each direction: then the direction goes back to TCP.
+inline constexpr uint32_t kLookAgainLeastMs = 1;
+inline constexpr uint32_t kLookAgainMostMs = 64;
+
 // What one session may read in one turn before the others are served. With EventLoop::kEventsPerWait it bounds how long
 // a turn can take, which the heartbeat depends on.
 inline constexpr size_t kTurnBytes = 2 * kReadBufferBytes;

@@ -191,6 +191,8 @@ void Worker::welcome(Arrival& arrival) {
     session_count_.fetch_sub(1, std::memory_order_relaxed);
     return;
   }
+  io::ShortCircuit short_circuit;
+  if (parts_.short_circuit_of) short_circuit = parts_.short_circuit_of(arrival.client.get());
   std::string why_not;
   std::unique_ptr<io::Transport> server;
   if (!failing && !draining_) {
@@ -209,7 +211,7 @@ void Worker::welcome(Arrival& arrival) {
   assert(machine != nullptr);  // the configuration names only protocols that have one
   SessionHost& host = *this;
   auto session = std::make_unique<Session>(serial, host, parts_.limits,
-                                           std::make_unique<io::TcpTransport>(std::move(arrival.client)),
+                                           std::make_unique<io::TcpTransport>(std::move(arrival.client), short_circuit),
                                            std::move(server), std::move(gate), std::move(machine));
   Session& resident = *session;
   sessions_.emplace(serial, Resident{std::move(session), parts_.clock->utc_ns()});
@@ -311,8 +313,10 @@ std::vector<SessionRow> Worker::rows() const {
   rows.reserve(sessions_.size());
   for (const auto& [serial, resident] : sessions_) {
     Session& session = *resident.session;
-    rows.push_back(
-        {session.gate().info(), resident.started_ns, session.phase(), session.gate().gate_totals(), session.totals()});
+    const bool accelerated = parts_.short_circuited && parts_.short_circuited(session.transport(Side::client).fd(),
+                                                                              session.transport(Side::server).fd());
+    rows.push_back({session.gate().info(), resident.started_ns, session.phase(), session.gate().gate_totals(),
+                    session.totals(), accelerated});
   }
   return rows;
 }

@@ -56,6 +56,7 @@ struct SessionRow {
   Phase phase = Phase::startup;
   GateTotals decided;
   SessionTotals moved;
+  bool accelerated = false;  // some of its bytes go past TCP
 };
 
 struct WorkerParts {
@@ -66,6 +67,8 @@ struct WorkerParts {
   const PolicySource* policies = nullptr;
   const Clock* clock = nullptr;
   Upstreams* upstreams = nullptr;
+  std::function<bool(int client_fd, int server_fd)> short_circuited;  // for rows(); empty: none ever is
+  std::function<io::ShortCircuit(int client_fd)> short_circuit_of;    // for the client's transport
   MachineFactory make_machine;
   command::HashKey hash_key{};
   Durability durability = Durability::strict;

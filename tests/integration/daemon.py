@@ -21,8 +21,9 @@ SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime e
 
 
 class Daemon:
-    def __init__(self, directory, targets, policies=None, durability="strict", extra=""):
-        """targets: list of dicts with at least `name` and `addresses`. policies: text of one policy file, or None."""
+    def __init__(self, directory, targets, policies=None, durability="strict", extra="", covered=False):
+        """targets: list of dicts with at least `name` and `addresses`. policies: text of one policy file, or None. covered: the daemon
+        runs below the steered cgroup itself, as where steering is attached to the root."""
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.tag = uuid.uuid4().hex[:8]
@@ -34,7 +35,7 @@ class Daemon:
         self.policies = self.directory / "policies"
         self.policies.mkdir(exist_ok=True)
         self.log = self.directory / "sluice.log"
-        self.targets, self.durability, self.extra = targets, durability, extra
+        self.targets, self.durability, self.extra, self.covered = targets, durability, extra, covered
         self.process = None
         self.write_config()
         if policies is not None:
@@ -57,9 +58,19 @@ class Daemon:
     def start(self):
         """Starts the daemon and waits until it enforces."""
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([BINARY, "run", "--config", self.config], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen([BINARY, "run", "--config", self.config], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                            preexec_fn=self._enter if self.covered else None)
         wait_until("the daemon enforces", lambda: self._up(), seconds=60)
         return self
+
+    def subgroup(self, name):
+        """A cgroup below the steered one; it goes with it."""
+        path = self.cgroup / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def _enter(self):
+        (self.subgroup("daemon") / "cgroup.procs").write_text(str(os.getpid()))
 
     def _up(self):
         if self.process.poll() is not None:
@@ -138,6 +149,9 @@ class Daemon:
             self.cli("unload", check=False)
             with contextlib.suppress(OSError):
                 wait_until("the cgroup is empty", lambda: not (self.cgroup / "cgroup.procs").read_text(), seconds=5)
+            for path in self.cgroup.iterdir():
+                if path.is_dir():
+                    path.rmdir()
             self.cgroup.rmdir()
 
     def assert_clean(self):

@@ -60,8 +60,9 @@ def wait_until(what, condition, seconds=READY_SECONDS):
 class Database:
     """`port` is where it listens on 127.0.0.1 and [::1]; psql() talks to it directly over its Unix socket, past any steering."""
 
-    def __init__(self, directory, binaries=PG_BIN, settings=None):
-        """binaries: the server to run (psql and pg_isready are always those of PG_BIN); settings: more of postgresql.conf."""
+    def __init__(self, directory, binaries=PG_BIN, settings=None, cgroup=None):
+        """binaries: the server to run (psql and pg_isready are always those of PG_BIN); settings: more of postgresql.conf; cgroup: to run in."""
+        self.cgroup = cgroup
         self.binaries, self.settings = pathlib.Path(binaries), settings or {}
         self.directory = pathlib.Path(directory)
         self.directory.chmod(0o755)
@@ -96,9 +97,13 @@ class Database:
         flags = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         self.log = self.directory / "postgres.log"
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.as_owner(self.binaries / "postgres", "-D", self.data, *flags), stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.as_owner(self.binaries / "postgres", "-D", self.data, *flags), stdout=log, stderr=log,
+                                            preexec_fn=self._enter if self.cgroup is not None else None)
         ready = [str(PG_BIN / "pg_isready"), "-q", "-h", str(self.sockets), "-p", str(self.port)]
         wait_until("PostgreSQL takes connections", lambda: subprocess.run(ready, check=False).returncode == 0)
+
+    def _enter(self):
+        (self.cgroup / "cgroup.procs").write_text(str(os.getpid()))
 
     def psql(self, sql, *flags):
         """Runs SQL directly; returns its unaligned output."""

@@ -122,7 +122,7 @@ TEST(Config, WhatComesLaterIsRefused) {
   }
   const char* target_keys[] = {"tls: {client: prefer}",  "credentials: {user: x}",  "catalog: {dsn: x}",
                                "canary: {interval: 5m}", "listen: \"127.0.0.1:1\"", "direction: inbound",
-                               "direction: listen",      "accelerate: on"};
+                               "direction: listen"};
   for (const char* key : target_keys) {
     EXPECT_NE(target_problems(key).find("error: not yet supported: `"), std::string::npos) << key;
   }
