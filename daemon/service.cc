@@ -121,8 +121,8 @@ class Service {
   [[nodiscard]] Status start();
   [[nodiscard]] Status open_log();
   [[nodiscard]] Status start_steering();
-  [[nodiscard]] Status start_workers();
   void start_acceleration();
+  [[nodiscard]] Status start_workers();
   [[nodiscard]] Status start_acceptor();
   void serve();
   void drain();
@@ -139,8 +139,8 @@ class Service {
   TargetTable targets_;
   std::unique_ptr<session::PolicySource> policies_;
   std::unique_ptr<command::AnalysisPool> analysis_;
-  std::unique_ptr<SteeredUpstreams> upstreams_;
   std::unique_ptr<ShortCircuits> short_circuits_;
+  std::unique_ptr<SteeredUpstreams> upstreams_;
   std::vector<std::unique_ptr<Crew>> crews_;
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<identity::Resolver> resolver_;
@@ -229,23 +229,13 @@ Status Service::start_steering() {
   if (!steering) return within("steering", steering.error());
   steering_ = std::move(*steering);
   spdlog::info("{}", steering_->capability_line());
+  start_acceleration();
   auto listeners = steering_->open_listeners();
   if (!listeners) return within("listeners", listeners.error());
   listeners_ = std::move(*listeners);
   return targets_.replace(*steering_, config_.targets);
 }
 
-Status Service::start_workers() {
-  policies_ = std::make_unique<session::PolicySource>(first_policies_);
-  auto analysis = command::AnalysisPool::start({});
-  start_acceleration();
-  if (!analysis) return tl::unexpected(analysis.error());
-  analysis_ = std::move(*analysis);
-  short_circuits_ = std::make_unique<ShortCircuits>(*steering_);
-  upstreams_ = std::make_unique<SteeredUpstreams>(*steering_, *short_circuits_);
-  const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kWorkersMax);
-  const auto cancels = std::make_shared<session::CancelDesk>();
-  for (unsigned i = 0; i < count; ++i) {
 // Which way each word of the configuration comes to, once, as a line and as an event.
 void Service::start_acceleration() {
   const interception::AccelerationReport& report = steering_->prepare_acceleration(steered_targets(config_.targets));
@@ -262,6 +252,16 @@ void Service::start_acceleration() {
   }
 }
 
+Status Service::start_workers() {
+  policies_ = std::make_unique<session::PolicySource>(first_policies_);
+  auto analysis = command::AnalysisPool::start({});
+  if (!analysis) return tl::unexpected(analysis.error());
+  analysis_ = std::move(*analysis);
+  short_circuits_ = std::make_unique<ShortCircuits>(*steering_);
+  upstreams_ = std::make_unique<SteeredUpstreams>(*steering_, *short_circuits_);
+  const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kWorkersMax);
+  const auto cancels = std::make_shared<session::CancelDesk>();
+  for (unsigned i = 0; i < count; ++i) {
     session::WorkerParts parts;
     std::string why;
     parts.scanner = policies::CardScanner::create(why);
@@ -273,6 +273,8 @@ void Service::start_acceleration() {
     parts.policies = policies_.get();
     parts.clock = &system_clock();
     parts.upstreams = upstreams_.get();
+    parts.short_circuit_of = [this](int client) { return short_circuits_->of(client); };
+    parts.short_circuited = [this](int client, int server) { return steering_->short_circuited(client, server); };
     parts.make_machine = make_machine;
     if (getrandom(parts.hash_key.data(), sizeof parts.hash_key, 0) != sizeof parts.hash_key)
       return fail_errno("random key", errno);
@@ -282,8 +284,6 @@ void Service::start_acceleration() {
     auto worker = session::Worker::create(std::move(parts));
     if (!worker) return within("worker", worker.error());
     auto crew = std::make_unique<Crew>();
-    parts.short_circuit_of = [this](int client) { return short_circuits_->of(client); };
-    parts.short_circuited = [this](int client, int server) { return steering_->short_circuited(client, server); };
     crew->worker = std::move(*worker);
     Crew& member = *crew;
     crews_.push_back(std::move(crew));

@@ -87,11 +87,10 @@ control::SessionView view_of(const session::SessionRow& row) {
   view.blocked = row.decided.blocked;
   view.bytes_to_client = row.moved.bytes_to_client;
   view.bytes_to_server = row.moved.bytes_to_server;
-  return view;
   view.accelerated = row.accelerated;
+  return view;
 }
 
-control::LogView view_of(const audit::LogStatus& log, config::Durability durability) {
 control::AccelerationView view_of(const interception::AccelerationReport& report) {
   control::AccelerationView view;
   for (const interception::AccelerationCheck& check : report.checks) {
@@ -115,6 +114,7 @@ std::string_view word_of(config::Accelerate accelerate) {
   return "off";
 }
 
+control::LogView view_of(const audit::LogStatus& log, config::Durability durability) {
   control::LogView view;
   view.state = log.state == events::LogState::healthy ? "healthy" : "failing";
   view.failure = log.failure;
@@ -154,8 +154,8 @@ control::StatusView ServiceOperations::status() {
   view.policy_version = set->version();
   view.policy_rules = set->rule_count();
   view.capabilities = parts_.steering.capability_line();
-  view.log = view_of(log, parts_.config.audit.durability);
   view.acceleration = view_of(parts_.steering.acceleration());
+  view.log = view_of(log, parts_.config.audit.durability);
   view.connections_without_note = parts_.acceptor.counters().without_note;
   view.connections_refused = parts_.acceptor.counters().refused;
   view.self_findings = parts_.recorder.self_findings();
@@ -175,12 +175,12 @@ control::StatusView ServiceOperations::status() {
     target.state = steered ? "protected" : "draining";
     target.sessions = static_cast<uint64_t>(std::count_if(
         live.begin(), live.end(), [&](const session::SessionRow& row) { return row.info.target == target.name; }));
-    if (i < counters.size()) {
     const interception::AccelerateWish wish = wish_of((*targets)[i].accelerate);
     const interception::AccelerationReport& acceleration = parts_.steering.acceleration();
     target.accelerate = word_of((*targets)[i].accelerate);
     target.acceleration = to_string(acceleration.of(wish));
     target.why_acceleration = acceleration.why(wish);
+    if (i < counters.size()) {
       const interception::TargetCounters& c = counters[i];
       target.coverage = {c.connects, c.redirected, c.refused, c.exempt, c.uncovered};
     }
@@ -245,11 +245,6 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
     spdlog::warn("reload: {}", notice);
     result.problems.push_back({then.file, 0, 0, policies::Severity::warning, notice, ""});
   }
-  result.accepted = true;
-  result.policy_version = loaded.policies->version();
-  parts_.policies.replace(loaded.policies);
-  spdlog::info("reloaded: {} targets, {} rules, policy {}", now.targets.size(), loaded.policies->rule_count(),
-               result.policy_version);
   for (const config::Target& target : now.targets) {
     const interception::AccelerationReport& acceleration = parts_.steering.acceleration();
     if (target.accelerate != config::Accelerate::on || acceleration.for_on != interception::Acceleration::none)
@@ -258,6 +253,11 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
     spdlog::warn("reload: {}", notice);
     result.problems.push_back({then.file, 0, 0, policies::Severity::warning, notice, ""});
   }
+  result.accepted = true;
+  result.policy_version = loaded.policies->version();
+  parts_.policies.replace(loaded.policies);
+  spdlog::info("reloaded: {} targets, {} rules, policy {}", now.targets.size(), loaded.policies->rule_count(),
+               result.policy_version);
   events::EventBuilder event =
       parts_.recorder.of(actor_of(caller), EventType::policy_loaded, EventOutcome::success, "policy");
   parts_.recorder.publish(event.rule({}, result.policy_version).counter("rules", loaded.policies->rule_count()));

@@ -49,9 +49,6 @@ struct TargetView {
   std::string protocol;
   uint64_t sessions = 0;  // live ones
   CoverageView coverage;
-};
-
-struct SinkView {
   std::string accelerate;    // as configured: "auto", "on", "off"
   std::string acceleration;  // what it comes to on this host: "off", "into Sluice", "both ways"
   std::string why_acceleration;
@@ -71,6 +68,9 @@ struct AccelerationView {
   // Processor time of an exchange in percent of that by TCP; 0: not measured.
   uint64_t into_daemon_percent = 0;
   uint64_t both_ways_percent = 0;
+};
+
+struct SinkView {
   std::string name;
   std::string state;
   uint64_t lag_events = 0;
@@ -103,10 +103,10 @@ struct StatusView {
   uint64_t commands_refused_unrecorded = 0;  // refused while the log could not be written
   uint64_t self_findings = 0;                // card data that the last scan of events had to mask
   std::string capabilities;                  // of this kernel, one line
+  AccelerationView acceleration;
   LogView log;
 };
 
-  AccelerationView acceleration;
 struct SessionView {
   std::string id;
   std::string target;
@@ -120,10 +120,10 @@ struct SessionView {
   uint64_t blocked = 0;
   uint64_t bytes_to_client = 0;
   uint64_t bytes_to_server = 0;
+  bool accelerated = false;  // some of its bytes go past TCP (docs/configuration.md, accelerate)
 };
 
 // Who calls, from the peer credentials of the control socket. Stands as the actor in the events that a call causes.
-  bool accelerated = false;  // some of its bytes go past TCP (docs/configuration.md, accelerate)
 struct Caller {
   int64_t pid = -1;
   int64_t uid = -1;
