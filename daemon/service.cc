@@ -27,6 +27,7 @@
 #include "daemon/command/analysis_pool.h"
 #include "daemon/config/load_all.h"
 #include "daemon/config/problem_format.h"
+#include "daemon/control/metrics_server.h"
 #include "daemon/control/server.h"
 #include "daemon/identity/resolver.h"
 #include "daemon/recorder.h"
@@ -147,6 +148,7 @@ class Service {
   std::unique_ptr<Watcher> watcher_;
   std::unique_ptr<ServiceOperations> operations_;
   std::unique_ptr<control::ControlServer> control_;
+  std::unique_ptr<control::MetricsServer> metrics_;
 };
 
 int Service::run() {
@@ -188,12 +190,19 @@ Status Service::start() {
   if (Status live = steering_->go_live(); !live) return within("go live", live.error());
   operations_ =
       std::make_unique<ServiceOperations>(ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_,
-                                                       *acceptor_, *watcher_, workers(), system_clock().utc_ns()});
+                                                       *acceptor_, *watcher_, *analysis_, workers(),
+                                                       system_clock().utc_ns()});
   control::ServerOptions options;
   options.socket_path = config_.control_socket;
   auto control = control::ControlServer::start(options, *operations_);
   if (!control) return within("control socket", control.error());
   control_ = std::move(*control);
+  if (config_.metrics.empty()) return {};
+  control::MetricsServerOptions metrics;
+  metrics.address = config_.metrics;
+  auto served = control::MetricsServer::start(metrics, *operations_);
+  if (!served) return within("metrics", served.error());
+  metrics_ = std::move(*served);
   return {};
 }
 
@@ -378,6 +387,7 @@ void Service::stop() {
     watcher_->stop();
     watcher_->record_coverage();
   }
+  metrics_.reset();
   control_.reset();
   if (operations_ != nullptr) {
     events::EventBuilder stopped = recorder_->own(EventType::daemon_stopped, EventOutcome::success, "daemon");

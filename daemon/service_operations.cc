@@ -11,6 +11,7 @@
 #include "daemon/base/version.h"
 #include "daemon/config/load_all.h"
 #include "daemon/config/problem_format.h"
+#include "daemon/service_metrics.h"
 
 namespace sluice {
 namespace {
@@ -187,6 +188,10 @@ control::StatusView ServiceOperations::status() {
     view.targets.push_back(std::move(target));
   }
   return view;
+}
+
+std::string ServiceOperations::metrics() {
+  return render_metrics(parts_, parts_.watcher.problems());
 }
 
 std::vector<control::SessionView> ServiceOperations::sessions() {

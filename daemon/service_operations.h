@@ -10,6 +10,7 @@
 
 #include "daemon/acceptor.h"
 #include "daemon/audit/audit_log.h"
+#include "daemon/command/analysis_pool.h"
 #include "daemon/config/config.h"
 #include "daemon/control/operations.h"
 #include "daemon/interception/steering.h"
@@ -30,6 +31,7 @@ struct ServiceParts {
   Recorder& recorder;
   Acceptor& acceptor;
   Watcher& watcher;
+  const command::AnalysisPool& analysis;
   std::vector<session::Worker*> workers;
   int64_t started_ns = 0;
 };
@@ -39,6 +41,7 @@ class ServiceOperations final : public control::Operations {
   explicit ServiceOperations(ServiceParts parts) : parts_(std::move(parts)) {}
 
   control::StatusView status() override;
+  std::string metrics() override;
   std::vector<control::SessionView> sessions() override;
   std::optional<control::SessionView> session(std::string_view id) override;
   control::KillResult kill(std::string_view id, const control::Caller& caller) override;

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "daemon/base/counter.h"
 #include "daemon/base/result.h"
 #include "daemon/events/event_ring.h"
 
@@ -37,6 +39,8 @@ struct LogStatus {
   std::string failure;    // why it is failing; empty otherwise
   std::string recovered;  // what recovery found at start ("truncated 37 torn bytes"), empty for a clean one
   std::string log_id;
+  DurationCounts commits;             // how long it took to make a batch of events durable
+  std::vector<uint64_t> not_durable;  // by ring, in the order of add_ring(): events published and not on disk yet
 };
 
 class AuditLog {

@@ -89,6 +89,11 @@ LogStatus LogWriter::status() const {
   const std::lock_guard lock(mutex_);
   LogStatus status = status_;
   status.warning = std::move(warning);
+  status.commits = commits_.get();
+  for (const auto& producer : producers_) {
+    const uint64_t durable = producer->ring->durable();  // read first: it never passes what is published
+    status.not_durable.push_back(producer->ring->published() - durable);
+  }
   return status;
 }
 
@@ -232,8 +237,10 @@ bool LogWriter::commit_due(int64_t now_ns) const {
 }
 
 Status LogWriter::commit() {
-  if (store_.uncommitted_bytes() > 0) last_commit_ns_ = monotonic_ns();
+  const bool writes = store_.uncommitted_bytes() > 0;
+  if (writes) last_commit_ns_ = monotonic_ns();
   if (Status status = store_.commit(); !status) return status;
+  if (writes) commits_.add(static_cast<uint64_t>(monotonic_ns() - last_commit_ns_));
   appender_.committed();
   last_commit_events_ = uncommitted_events_;
   uncommitted_events_ = 0;

@@ -82,6 +82,7 @@ class LogWriter {
   std::vector<Producer*> rings_;
   std::deque<events::EncodedEvent> own_events_;  // the writer's own, not durable yet
   size_t own_appended_ = 0;
+  DurationHistogram commits_;  // read by any thread
   int64_t uncommitted_since_ns_ = 0;
   int64_t last_commit_ns_ = 0;
   uint64_t uncommitted_events_ = 0;

@@ -14,6 +14,7 @@ int64_t read_ns(clockid_t id) {
 class SystemClock final : public Clock {
  public:
   uint64_t monotonic_ms() const override { return static_cast<uint64_t>(read_ns(CLOCK_MONOTONIC)) / 1'000'000; }
+  uint64_t monotonic_ns() const override { return static_cast<uint64_t>(read_ns(CLOCK_MONOTONIC)); }
   int64_t utc_ns() const override { return read_ns(CLOCK_REALTIME); }
 };
 

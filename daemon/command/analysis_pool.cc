@@ -117,7 +117,10 @@ void AnalysisPool::stop() {
 
 AnalysisPool::Counters AnalysisPool::counters() const {
   const std::lock_guard lock(mutex_);
-  return counters_;
+  Counters now = counters_;
+  now.waiting = queue_.size();
+  now.waiting_bytes = queue_bytes_;
+  return now;
 }
 
 void* AnalysisPool::thread_main(void* pool) {
@@ -134,7 +137,8 @@ void AnalysisPool::run() {
     queue_.pop_front();
     assert(queue_bytes_ >= next.job.text.size());
     queue_bytes_ -= next.job.text.size();
-    const bool expired = Clock::now() - next.since > limits_.wait_max;
+    const Clock::time_point begun = Clock::now();
+    const bool expired = begun - next.since > limits_.wait_max;
     ++(expired ? counters_.expired : counters_.analysed);
     lock.unlock();
     if (expired) {
@@ -142,7 +146,11 @@ void AnalysisPool::run() {
     } else {
       answer(next);
     }
+    const auto took = Clock::now() - begun;
     lock.lock();
+    if (!expired) {
+      counters_.took.add(static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count()));
+    }
   }
 }
 

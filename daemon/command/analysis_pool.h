@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 
+#include "daemon/base/counter.h"
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
 #include "parsers/sql/analysis.h"
@@ -91,6 +92,9 @@ class AnalysisPool {
     uint64_t analysed = 0;
     uint64_t refused_full = 0;
     uint64_t expired = 0;
+    uint64_t waiting = 0;        // jobs in the queue now
+    uint64_t waiting_bytes = 0;  // of text
+    DurationCounts took;         // the analysis itself, without the wait for a thread
   };
   [[nodiscard]] Counters counters() const;
 

@@ -182,6 +182,20 @@ std::optional<AddressError> parse_endpoint(std::string_view text, Endpoint& endp
   return std::nullopt;
 }
 
+std::optional<AddressError> check_listen_address(std::string_view text) {
+  const AddressError form{"`" + std::string(text) + "` is no address to listen on",
+                          "an IP address and a port: `127.0.0.1:9464` or `[::1]:9464`"};
+  if (text.empty() || text.size() > kAddressBytesMax) return form;
+  Parts parts;
+  if (split(text, parts) || !parts.bits.empty()) return form;
+  std::array<uint8_t, sizeof(in6_addr)> bytes{};
+  const std::string host(parts.host);
+  if (inet_pton(parts.bracketed ? AF_INET6 : AF_INET, host.c_str(), bytes.data()) != 1) return form;
+  uint16_t port = 0;
+  if (!parse_number(parts.port, port) || port == 0) return form;
+  return std::nullopt;
+}
+
 bool overlap(const Endpoint& a, const Endpoint& b) {
   if (a.family != b.family || a.port != b.port) return false;
   const unsigned common = std::min(a.prefix_bits, b.prefix_bits);

@@ -23,7 +23,7 @@ using policies::YamlNode;
 constexpr Standing kLater = Standing::later;
 
 constexpr Word kFileKeys[] = {{"version"}, {"targets"},  {"policies"},      {"state_directory"},  {"audit"},
-                              {"control"}, {"steering"}, {"sinks", kLater}, {"identity", kLater}, {"metrics", kLater}};
+                              {"control"}, {"steering"}, {"sinks", kLater}, {"identity", kLater}, {"metrics"}};
 constexpr Word kTargetKeys[] = {{"name"},
                                 {"protocol"},
                                 {"addresses"},
@@ -75,6 +75,7 @@ class ConfigReader {
     if (const YamlNode* audit = FieldReader::find(document, "audit")) read_audit(*audit);
     if (const YamlNode* control = FieldReader::find(document, "control")) read_control(*control);
     if (const YamlNode* steering = FieldReader::find(document, "steering")) read_steering(*steering);
+    if (const YamlNode* metrics = FieldReader::find(document, "metrics")) read_metrics(*metrics);
     check_audit_directory(document);
     return config_;
   }
@@ -187,6 +188,16 @@ class ConfigReader {
   void read_control(const YamlNode& node) {
     if (!reader_.map(node, "`control`", kControlKeys)) return;
     path(node, "socket", config_.control_socket, kSocketPathBytesMax);
+  }
+
+  void read_metrics(const YamlNode& node) {
+    const std::optional<std::string> text = reader_.text(node, "`metrics`", kAddressBytesMax);
+    if (!text) return;
+    if (auto problem = check_listen_address(*text)) {
+      reader_.error(node, std::move(problem->message), std::move(problem->hint));
+      return;
+    }
+    config_.metrics = *text;
   }
 
   void read_steering(const YamlNode& node) {

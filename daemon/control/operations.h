@@ -19,6 +19,9 @@ namespace sluice::control {
 // Longest time that one operation may take to gather what the workers know (ms).
 inline constexpr uint32_t kOperationWaitMs = 2'000;
 
+// Of what metrics() gives: the text exposition format of Prometheus.
+inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
+
 enum class DaemonState : uint8_t { starting, running, degraded, draining };
 [[nodiscard]] constexpr std::string_view to_string(DaemonState state) {
   switch (state) {
@@ -145,6 +148,8 @@ class Operations {
   virtual ~Operations() = default;
 
   [[nodiscard]] virtual StatusView status() = 0;
+  // What Prometheus scrapes (docs/metrics.md), in its text format. Asks no worker: a hung one must not hide itself.
+  [[nodiscard]] virtual std::string metrics() = 0;
   // Live sessions, oldest first.
   [[nodiscard]] virtual std::vector<SessionView> sessions() = 0;
   [[nodiscard]] virtual std::optional<SessionView> session(std::string_view id) = 0;

@@ -13,11 +13,11 @@ constexpr std::string_view kSessionPrefix = "/v1/sessions/";
 constexpr std::string_view kKillSuffix = "/kill";
 
 ControlReply refuse(unsigned status, std::string_view sentence) {
-  return {status, to_line(Json{{"error", sentence}}), false};
+  return {status, to_line(Json{{"error", sentence}}), ReplyForm::json};
 }
 
 ControlReply ok(const Json& json) {
-  return {200, to_line(json), false};
+  return {200, to_line(json), ReplyForm::json};
 }
 
 // A number in the query; absent leaves `value` as it is.
@@ -31,7 +31,7 @@ bool read_number(const RequestTarget& target, const char* name, Number& value) {
 }
 
 ControlReply list_sessions(Operations& operations) {
-  ControlReply reply{200, {}, true};
+  ControlReply reply{200, {}, ReplyForm::lines};
   for (const SessionView& session : operations.sessions()) {
     reply.body += to_line(to_json(session));
     reply.body += '\n';
@@ -87,6 +87,10 @@ ControlReply answer(const ControlRequest& request, Operations& operations) {
   if (path == "/v1/status" || path == "/v1/sessions" || path == "/v1/events") {
     if (request.method != "GET") return refuse(405, "this path takes GET");
     return path == "/v1/status" ? ok(to_json(operations.status())) : list_sessions(operations);
+  }
+  if (path == "/metrics") {
+    if (request.method != "GET") return refuse(405, "this path takes GET");
+    return {200, operations.metrics(), ReplyForm::metrics};
   }
   if (path == "/v1/reload") return reload(request, operations);
   if (path.size() > kSessionPrefix.size() && path.compare(0, kSessionPrefix.size(), kSessionPrefix) == 0) {

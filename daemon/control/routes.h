@@ -4,6 +4,7 @@
 //   GET  /v1/sessions/ID                     one object
 //   POST /v1/sessions/ID/kill                needs may_change()
 //   POST /v1/reload                          needs may_change()
+//   GET  /metrics                            for Prometheus
 //   GET  /v1/events?since_ns&until_ns&filter&limit&from_index&follow     lines, streamed
 // A refusal is {"error": "a sentence"}. Threading: any control thread; holds no state.
 #pragma once
@@ -25,11 +26,13 @@ struct ControlRequest {
   bool may_change = false;
 };
 
-// A whole reply. `body` is JSON, or lines of JSON.
+enum class ReplyForm : uint8_t { json, lines, metrics };
+
+// A whole reply. `body` is JSON, lines of JSON, or metrics.
 struct ControlReply {
   unsigned status = 200;
   std::string body;
-  bool lines = false;
+  ReplyForm form = ReplyForm::json;
 };
 
 // Where a streamed reply goes. Every call answers false once nobody reads any more; the stream then ends.

@@ -1,21 +1,16 @@
 #include "daemon/control/server.h"
 
-#include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <list>
-#include <mutex>
-#include <thread>
 #include <utility>
 
 #include <spdlog/spdlog.h>
 #include <boost/beast/core/flat_static_buffer.hpp>
 #include <boost/beast/http.hpp>
 
+#include "daemon/control/connection_pool.h"
 #include "daemon/control/listen_socket.h"
 #include "daemon/control/peer.h"
 #include "daemon/control/routes.h"
@@ -29,15 +24,25 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr unsigned kHttpVersion = 11;
-// Between two tries after accept() failed for want of descriptors or memory.
-constexpr int kAcceptRetryMs = 100;
+
+const char* content_type_of(ReplyForm form) {
+  switch (form) {
+    case ReplyForm::json:
+      return "application/json";
+    case ReplyForm::lines:
+      return "application/x-ndjson";
+    case ReplyForm::metrics:
+      return kMetricsContentType;
+  }
+  return "application/json";
+}
 
 void send_reply(SocketStream& stream, const ServerOptions& options, const ControlReply& reply) {
   http::response<http::string_body> response(static_cast<http::status>(reply.status), kHttpVersion);
-  response.set(http::field::content_type, reply.lines ? "application/x-ndjson" : "application/json");
+  response.set(http::field::content_type, content_type_of(reply.form));
   response.keep_alive(false);
   response.body() = reply.body;
-  if (!reply.lines) response.body() += '\n';
+  if (reply.form == ReplyForm::json) response.body() += '\n';
   response.prepare_payload();
   stream.set_timeout(options.write_timeout);
   error_code ec;
@@ -100,7 +105,7 @@ class ChunkedLines final : public LineSink {
 };
 
 void refuse_request(SocketStream& stream, const ServerOptions& options, unsigned status, std::string_view sentence) {
-  send_reply(stream, options, {status, to_line(Json{{"error", sentence}}), false});
+  send_reply(stream, options, {status, to_line(Json{{"error", sentence}}), ReplyForm::json});
 }
 
 void serve(SocketStream& stream, const ServerOptions& options, Operations& operations) {
@@ -144,76 +149,18 @@ void serve(SocketStream& stream, const ServerOptions& options, Operations& opera
 class Server final : public ControlServer {
  public:
   Server(const ServerOptions& options, Operations& operations, UniqueFd listener, UniqueFd cancel)
-      : options_(options), operations_(operations), listener_(std::move(listener)), cancel_(std::move(cancel)) {
-    acceptor_ = std::thread([this] { accept_loop(); });
-  }
+      : options_(options),
+        pool_(
+            "control", std::move(listener), std::move(cancel), options.clients_max,
+            [this, &operations](SocketStream& stream) { serve(stream, options_, operations); },
+            // The answer fits the socket's empty buffer, so this does not hold up the acceptor.
+            [this](SocketStream& stream) { refuse_request(stream, options_, 503, "too many control connections"); }) {}
 
-  ~Server() override {
-    const uint64_t one = 1;
-    // An eventfd write of 1 fails only past 2^64 - 2 writes.
-    (void)!::write(cancel_.get(), &one, sizeof one);
-    acceptor_.join();
-    for (Connection& connection : connections_) connection.thread.join();
-    ::unlink(options_.socket_path.c_str());
-  }
+  ~Server() override { ::unlink(options_.socket_path.c_str()); }
 
  private:
-  struct Connection {
-    std::thread thread;
-    std::atomic<bool> finished = false;
-  };
-
-  void accept_loop() {
-    for (;;) {
-      pollfd polled[2] = {{listener_.get(), POLLIN, 0}, {cancel_.get(), POLLIN, 0}};
-      if (::poll(polled, 2, -1) < 0 && errno != EINTR) {
-        spdlog::error("control: poll: {}; the control socket is no longer served",
-                      std::error_code(errno, std::generic_category()).message());
-        return;
-      }
-      if (polled[1].revents != 0) return;
-      UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (client.valid()) {
-        take(std::move(client));
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        // The connection stays in the backlog; look again shortly instead of spinning.
-        pollfd cancelled = {cancel_.get(), POLLIN, 0};
-        (void)::poll(&cancelled, 1, kAcceptRetryMs);
-      }
-    }
-  }
-
-  void take(UniqueFd client) {
-    for (auto it = connections_.begin(); it != connections_.end();) {
-      if (!it->finished) {
-        ++it;
-        continue;
-      }
-      it->thread.join();
-      it = connections_.erase(it);
-    }
-    if (connections_.size() >= options_.clients_max) {
-      SocketStream stream(std::move(client), cancel_.get());
-      // The answer fits the socket's empty buffer, so this does not hold up the acceptor.
-      refuse_request(stream, options_, 503, "too many control connections");
-      return;
-    }
-    Connection& connection = connections_.emplace_back();
-    connection.thread = std::thread([this, &connection, socket = std::move(client)]() mutable {
-      {
-        SocketStream stream(std::move(socket), cancel_.get());
-        serve(stream, options_, operations_);
-      }
-      connection.finished = true;
-    });
-  }
-
   const ServerOptions options_;
-  Operations& operations_;
-  const UniqueFd listener_;
-  const UniqueFd cancel_;
-  std::list<Connection> connections_;  // touched by the acceptor alone, and by the destructor once that has ended
-  std::thread acceptor_;
+  ConnectionPool pool_;
 };
 
 }  // namespace

@@ -16,6 +16,12 @@ using policies::StatementFacts;
 constexpr std::string_view kLogUnavailable = "audit log cannot be written; command not executed";
 constexpr std::string_view kCancelled = "canceling statement due to user request";  // the server's own words
 
+RefusalReason reason_of(std::string_view sqlstate) {
+  if (sqlstate == "42501") return RefusalReason::policy;
+  if (sqlstate == "57014") return RefusalReason::withdrawn;
+  return RefusalReason::unsupported;
+}
+
 std::string_view to_word(Stage stage) {
   switch (stage) {
     case Stage::query:
@@ -56,7 +62,10 @@ const StatementFacts& no_facts() {
 }  // namespace
 
 CommandGate::CommandGate(GateContext& context, SessionSubject subject)
-    : context_(context), subject_(std::move(subject)) {
+    : context_(context),
+      subject_(std::move(subject)),
+      tally_(context.counters.tallies.of(subject_.info.target)) {
+  tally_.sessions_started.add();
   EventBuilder started = event(EventType::session_started, EventOutcome::success);
   publish(started);
 }
@@ -88,6 +97,7 @@ Answer CommandGate::submit(const CommandRequest& request) {
   if (context_.outbox.log_failing()) {
     // Not even the refusal can be recorded; it is counted, and the log says so first thing when it recovers.
     context_.counters.commands_refused_unrecorded.fetch_add(1, std::memory_order_relaxed);
+    tally_.refused(RefusalReason::log_unavailable);
     return Refused{std::string(kLogUnavailable), "58030"};
   }
   if (!context_.outbox.has_room()) {
@@ -132,15 +142,22 @@ AnalysedRef CommandGate::statement_of(const CommandRequest& request) {
     waiting_.reset();
   }
   const sql::TextSettings settings = for_sql(request.settings);
-  if (AnalysedRef known = context_.statements.find(request.text, settings); known != nullptr) return known;
+  if (AnalysedRef known = context_.statements.find(request.text, settings); known != nullptr) {
+    context_.counters.statements_known.add();
+    return known;
+  }
+  context_.counters.statements_new.add();
+  const uint64_t since_ns = context_.clock.monotonic_ns();
   command::AnalysisJob job{subject_.serial, std::string(request.text), request.settings.client_encoding,
                            request.settings.standard_conforming_strings, request.settings.certain};
   if (auto analysis = context_.analyst.analyze(std::move(job)); analysis.has_value()) {
     AnalysedRef statement = make_statement(request.text, std::move(*analysis), context_.scanner);
-    context_.statements.put(request.text, settings, statement);
+    keep(request.text, settings, statement);
+    context_.counters.analysis_here.add(context_.clock.monotonic_ns() - since_ns);
     return statement;
   }
   waiting_ = std::make_unique<Waiting>();
+  waiting_->since_ns = since_ns;
   waiting_->text_bytes = request.text.size();
   waiting_->text_hash = fingerprint(request.text);
   waiting_->text = std::make_unique<std::string>(request.text);
@@ -151,8 +168,15 @@ AnalysedRef CommandGate::statement_of(const CommandRequest& request) {
 void CommandGate::analysed(sql::Analysis analysis) {
   if (waiting_ == nullptr || waiting_->answer != nullptr) return;
   waiting_->answer = make_statement(*waiting_->text, std::move(analysis), context_.scanner);
-  context_.statements.put(*waiting_->text, for_sql(waiting_->settings), waiting_->answer);
+  keep(*waiting_->text, for_sql(waiting_->settings), waiting_->answer);
   waiting_->text.reset();
+  context_.counters.analysis_wait.add(context_.clock.monotonic_ns() - waiting_->since_ns);
+}
+
+void CommandGate::keep(std::string_view text, const sql::TextSettings& settings, const AnalysedRef& statement) {
+  context_.statements.put(text, settings, statement);
+  context_.counters.statements_kept.set(context_.statements.size());
+  context_.counters.statements_kept_bytes.set(context_.statements.bytes());
 }
 
 Answer CommandGate::decide(const CommandRequest& request, const AnalysedRef& statement) {
@@ -219,6 +243,7 @@ Answer CommandGate::let_go(const CommandRequest& request, const AnalysedRef& sta
   if (!request.record_intent) return Passed{*decision.permit, statement, 0};
   const CommandId command = ++last_command_;
   ++totals_.commands;
+  tally_.decided(Decided::allowed, facts);
   EventBuilder received = event(EventType::command_received, EventOutcome::success);
   received.command(command);
   describe(received, request, statement, facts, decision.rule);
@@ -233,6 +258,8 @@ Answer CommandGate::refuse(const CommandRequest& request, const AnalysedRef& sta
   const CommandId command = ++last_command_;
   ++totals_.commands;
   ++totals_.blocked;
+  tally_.decided(Decided::blocked, facts);
+  tally_.refused(reason_of(sqlstate));
   EventBuilder blocked = event(EventType::command_blocked, EventOutcome::refused);
   blocked.command(command);
   describe(blocked, request, statement, facts, rule);
@@ -272,6 +299,9 @@ void CommandGate::complete(CommandId command, const Completion& completion, std:
   } else {
     completed.detail("outside of any command");
   }
+  if (outcome == EventOutcome::failure) tally_.commands_failed.add();
+  tally_.rows.add(completion.rows);
+  for (const FindingCount& finding : findings) tally_.masked(finding.kind, finding.brand, finding.count);
   completed.rows(completion.rows).bytes(completion.bytes).error_code(completion.error_code);
   for (const FindingCount& finding : findings) {
     completed.finding(
@@ -305,6 +335,9 @@ void CommandGate::note(SessionNote kind, std::string_view detail) {
     }
     return {EventType::protocol_violation, EventOutcome::refused};
   }();
+  if (kind == SessionNote::protocol_violation) tally_.refused(RefusalReason::protocol);
+  if (kind == SessionNote::refused_replication) tally_.refused(RefusalReason::unsupported);
+  if (kind == SessionNote::limit_exceeded) tally_.refused(RefusalReason::limit);
   EventBuilder noted = event(meaning.type, meaning.outcome);
   noted.detail(detail);
   publish(noted);
@@ -330,6 +363,9 @@ void CommandGate::ended(CloseReason reason, std::string_view detail, const Sessi
   assert(!ended_);
   ended_ = true;
   if (cancel_slot_ != nullptr) context_.cancels->leave(subject_.info.target, cancel_key_, cancel_slot_);
+  tally_.sessions_ended[static_cast<size_t>(reason)].add();
+  tally_.bytes_to_client.add(totals.bytes_to_client);
+  tally_.bytes_to_server.add(totals.bytes_to_server);
   const bool as_expected =
       reason == CloseReason::finished || reason == CloseReason::client_left || reason == CloseReason::shutdown;
   EventBuilder last = event(EventType::session_ended, as_expected ? EventOutcome::success : EventOutcome::failure);

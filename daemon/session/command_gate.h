@@ -49,6 +49,7 @@ class CommandGate final : public SessionGate {
   struct Waiting {
     size_t text_bytes = 0;
     uint64_t text_hash = 0;
+    uint64_t since_ns = 0;
     AnalysedRef answer;  // null while the analysis is under way
     std::unique_ptr<std::string> text;
     TextSettings settings;
@@ -67,6 +68,7 @@ class CommandGate final : public SessionGate {
                               std::string sqlstate);
   void describe(events::EventBuilder& event, const CommandRequest& request, const AnalysedRef& statement,
                 const policies::StatementFacts& facts, std::string_view rule);
+  void keep(std::string_view text, const sql::TextSettings& settings, const AnalysedRef& statement);
   void remember_names(const CommandRequest& request, const AnalysedRef& statement);
   uint64_t publish(events::EventBuilder& event);
   [[nodiscard]] events::EventBuilder event(events::EventType type, events::EventOutcome outcome) const;
@@ -74,6 +76,7 @@ class CommandGate final : public SessionGate {
 
   GateContext& context_;
   SessionSubject subject_;
+  TargetTally& tally_;
   std::unique_ptr<policies::SessionPolicy> policy_;
   uint64_t policy_generation_ = 0;
   std::unique_ptr<Waiting> waiting_;

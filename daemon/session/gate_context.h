@@ -15,6 +15,7 @@
 #include "daemon/session/cancel_desk.h"
 #include "daemon/session/event_outbox.h"
 #include "daemon/session/policy_source.h"
+#include "daemon/session/tally.h"
 #include "policies/cards/card_scanner.h"
 #include "policies/rules/session_policy.h"
 
@@ -27,6 +28,14 @@ struct GateCounters {
   std::atomic<uint64_t> commands_refused_unrecorded{
       0};                                  // the log could not be written, so that there is no event either
   std::atomic<uint64_t> self_findings{0};  // card data that the last scan of an event had to mask
+  TargetTallies tallies;
+  DurationHistogram analysis_here;  // texts that the worker analysed itself
+  DurationHistogram analysis_wait;  // sessions that waited for an analysis thread
+  DurationHistogram durable_wait;   // bytes that waited for the log
+  Counter statements_known;         // texts that were found in the cache, and that were not
+  Counter statements_new;
+  Level statements_kept;  // of the cache
+  Level statements_kept_bytes;
 };
 
 struct GateContext {

@@ -235,7 +235,7 @@ void Worker::welcome(Arrival& arrival) {
 // -----------------------------------------------------------------------------------------------------------
 
 void Worker::await_durable(Session& session, uint64_t sequence) {
-  durable_waiters_.emplace_back(sequence, session.serial());
+  durable_waiters_.push_back({sequence, session.serial(), parts_.clock->monotonic_ns()});
   durable_wanted_ = std::max(durable_wanted_, sequence);
 }
 
@@ -249,9 +249,13 @@ void Worker::log_moved() {
 void Worker::serve_durable() {
   const uint64_t durable = outbox_.durable();
   size_t due = durable_waiters_.size();
-  while (due-- > 0 && !durable_waiters_.empty() && durable_waiters_.front().first <= durable) {
-    Session* session = find(durable_waiters_.front().second);
+  if (due == 0 || durable_waiters_.front().sequence > durable) return;
+  const uint64_t now_ns = parts_.clock->monotonic_ns();
+  while (due-- > 0 && !durable_waiters_.empty() && durable_waiters_.front().sequence <= durable) {
+    const DurableWaiter waiter = durable_waiters_.front();
+    Session* session = find(waiter.serial);
     durable_waiters_.pop_front();
+    counters_.durable_wait.add(now_ns - std::min(now_ns, waiter.since_ns));
     if (session != nullptr) session->durable_reached();
   }
 }

@@ -96,6 +96,8 @@ class Worker final : private SessionHost {
   // Rises with every turn of the loop; who watches posts a letter first, so that there is one.
   [[nodiscard]] uint64_t turns() const { return turns_.load(std::memory_order_relaxed); }
   [[nodiscard]] const GateCounters& counters() const { return counters_; }
+  // Events of this worker that are not on disk yet, and the places that its ring has.
+  [[nodiscard]] const events::EventRing& ring() const { return *parts_.ring; }
   // Connections that were reset because nothing about them could be recorded.
   [[nodiscard]] uint64_t refused_unrecorded() const { return refused_unrecorded_.load(std::memory_order_relaxed); }
 
@@ -170,8 +172,13 @@ class Worker final : private SessionHost {
   std::unordered_map<uint64_t, Resident> sessions_;  // by serial
   std::vector<uint64_t> again_;
   std::vector<uint64_t> finished_;
-  std::deque<std::pair<uint64_t, uint64_t>> durable_waiters_;  // (sequence, serial), by rising sequence
   std::vector<std::unique_ptr<UpstreamCancel>> upstream_cancels_;
+  struct DurableWaiter {
+    uint64_t sequence = 0;
+    uint64_t serial = 0;
+    uint64_t since_ns = 0;
+  };
+  std::deque<DurableWaiter> durable_waiters_;  // by rising sequence
   uint64_t durable_wanted_ = 0;
   uint64_t now_ms_ = 0;
   uint64_t drain_deadline_ms_ = UINT64_MAX;

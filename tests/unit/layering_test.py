@@ -39,6 +39,7 @@ ALLOWED = {
     "daemon/approval": {"daemon/base", "daemon/events", "policies/rules"},
     "daemon/session": {"daemon/base", "daemon/io", "daemon/events", "daemon/command", "parsers/base", "parsers/postgres",
                        "parsers/sql", "policies/rules", "policies/cards"},
+    "daemon/metrics": {"daemon/base"},
     "daemon/control": {"daemon/base", "daemon/events", "daemon/audit", "policies/rules"},
     "daemon/console": {"daemon/base", "daemon/events", "daemon/control"},
     "daemon/cli": {"daemon/base", "daemon/control", "daemon/config", "daemon/audit", "daemon/interception",

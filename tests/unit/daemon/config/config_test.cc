@@ -113,9 +113,23 @@ TEST(Config, UnknownKeysGetSuggestions) {
             "s.yaml:3:77: error: `denny` is no value of `when_down`\n  hint: did you mean `deny`?\n");
 }
 
+TEST(Config, MetricsTakeAnAddressToListenOn) {
+  for (const char* address : {"127.0.0.1:9464", "[::1]:9464", "0.0.0.0:9464", "[::]:1"}) {
+    policies::Problems problems;
+    const auto config = parse(with(std::string("metrics: \"") + address + "\"\n"), "s.yaml", problems);
+    ASSERT_TRUE(config.has_value()) << address;
+    EXPECT_EQ(config->metrics, address);
+  }
+  for (const char* wrong : {"9464", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "localhost:9464", "10.0.0.0/8:9464",
+                            "::1:9464", "[127.0.0.1]:9464", "unix:/run/metrics", "127.0.0.1:9464 "}) {
+    EXPECT_NE(problems_of(with(std::string("metrics: \"") + wrong + "\"\n")).find("is no address to listen on"),
+              std::string::npos)
+        << wrong;
+  }
+}
+
 TEST(Config, WhatComesLaterIsRefused) {
-  const char* keys[] = {"sinks: []", "identity: {oidc: []}", "metrics: \"127.0.0.1:9464\"",
-                        "control: {console: \"127.0.0.1:8443\"}"};
+  const char* keys[] = {"sinks: []", "identity: {oidc: []}", "control: {console: \"127.0.0.1:8443\"}"};
   for (const char* key : keys) {
     EXPECT_NE(problems_of(with(std::string(key) + "\n")).find("s.yaml:4:"), std::string::npos) << key;
     EXPECT_NE(problems_of(with(std::string(key) + "\n")).find("error: not yet supported: `"), std::string::npos) << key;

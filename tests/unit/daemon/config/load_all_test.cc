@@ -48,7 +48,7 @@ TEST_F(LoadAll, BothAreGood) {
 }
 
 TEST_F(LoadAll, ProblemsOfBothAtOnce) {
-  write("sluice.yaml", config_text("metrics: x\n"));
+  write("sluice.yaml", config_text("sinks: x\n"));
   write("policies/a.yaml", "version: 1\nrule: []\n");
   const Loaded loaded = load_all(directory_ + "/sluice.yaml");
   EXPECT_FALSE(loaded.usable());
@@ -57,7 +57,7 @@ TEST_F(LoadAll, ProblemsOfBothAtOnce) {
   EXPECT_EQ(
       format_text(loaded.problems),
       directory_ +
-          "/sluice.yaml:5:1: error: not yet supported: `metrics`\n  hint: this version would ignore it; take it out\n" +
+          "/sluice.yaml:5:1: error: not yet supported: `sinks`\n  hint: this version would ignore it; take it out\n" +
           directory_ +
           "/policies/a.yaml:2:1: error: unknown key `rule` in the policy file\n  hint: did you mean `rules`?\n");
 }

@@ -38,6 +38,7 @@ class ScriptedOperations final : public Operations {
     view.policy_version = "abc";
     return view;
   }
+  std::string metrics() override { return "# HELP sluice_one One.\n# TYPE sluice_one gauge\nsluice_one 1\n"; }
   std::vector<SessionView> sessions() override { return {*session("00000000000000aa"), *session("00000000000000bb")}; }
   std::optional<SessionView> session(std::string_view id) override {
     if (id != "00000000000000aa" && id != "00000000000000bb") return std::nullopt;
