@@ -5,11 +5,10 @@
 // `on` come to; attach order and life of the maps are such that nothing has to be pinned: sockets that were joined hold
 // the programs, and those hold the maps, so bytes that were handed over outlive this process. Sockets join by
 // themselves, in the kernel, as their connection is made: there is no call per session, and after load() no capability
-// is needed. What is called later are look-ups in maps that are open already, which need none on kernels from 5.19 on
-// (before, kernel.unprivileged_bpf_disabled=0 or CAP_BPF). Destruction detaches: connections that come afterwards go by
-// TCP, those that are short-circuited stay so.
-// Threading: look-ups from any thread, the rest from the control thread. Limit: SLUICE_ENDS_MAX ends at once; more go
-// by TCP.
+// is needed (tested). What is called later are look-ups in maps that are open already, which need none on kernels
+// from 5.19 on (before, kernel.unprivileged_bpf_disabled=0 or CAP_BPF). Destruction detaches: connections that come
+// afterwards go by TCP, those that are short-circuited stay so. Threading: look-ups from any thread, the rest from the
+// control thread. Limit: SLUICE_ENDS_MAX ends at once; more go by TCP.
 #pragma once
 
 #include <cstdint>

@@ -16,6 +16,7 @@
 #include <functional>
 #include <string>
 
+#include "daemon/interception/acceleration_rows.h"
 #include "daemon/interception/host.h"
 #include "daemon/interception/programs.h"
 #include "daemon/interception/steering.h"
@@ -235,6 +236,7 @@ std::vector<Capability> probe_capabilities(const SteeringOptions& options) {
   TrialCgroup trial(options);
   for (const Hook& hook : kHooks) rows.push_back(try_hook(hook, trial));
   rows.push_back(try_steering(trial));
+  for (Capability& one : probe_acceleration(trial.path())) rows.push_back(std::move(one));
   UniqueFd six(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in6 loopback = {};
   loopback.sin6_family = AF_INET6;

@@ -47,6 +47,12 @@ def as_postgres(command):
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *map(str, command)]
 
 
+def enter(cgroup):
+    """A preexec_fn that moves the process into a cgroup, which is made if need be."""
+    cgroup.mkdir(exist_ok=True)
+    return lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+
+
 TARGETS_GROWN = RULES_GROWN = 10_000
 GROWN_SESSIONS = 5_000
 
@@ -66,7 +72,7 @@ class Lab:
         self.directory = pathlib.Path(directory)
         self.programs, self.base_port = programs, base_port
         self.stub_port = base_port + 50
-        self.processes, self.sluices, self.clients, self.ready = [], [], [], {}
+        self.processes, self.sluices, self.cgroups, self.clients, self.ready = [], [], [], [], {}
         self.directory.chmod(0o755)
         self.makers = {
             "direct": self.direct,
@@ -92,6 +98,15 @@ class Lab:
             self.ready[name] = self.makers[name]()
         return self.ready[name]
 
+    def steered(self, name):
+        """The cgroup that the contender of this name steers."""
+        root = next(pathlib.Path(path) for path in CGROUP_ROOTS if (pathlib.Path(path) / "cgroup.procs").exists())
+        cgroup = root / f"sluice-bench-{os.getpid()}-{name.replace(' ', '-')}"
+        if cgroup not in self.cgroups:
+            cgroup.mkdir()
+            self.cgroups.append(cgroup)
+        return cgroup
+
     def start(self, command, name, **options):
         log = open(self.directory / f"{name}.log", "wb")
         process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL, **options)
@@ -107,7 +122,8 @@ class Lab:
         settings = {"port": self.base_port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off",
                     "max_connections": 700, "shared_buffers": "1GB", "autovacuum": "off"}
         flags = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        self.start(as_postgres([PG_BIN / "postgres", "-D", data, *flags]), "postgres")
+        # Below the steered cgroup of the contender that is short-circuited on both sides: sockets join by the cgroup in which they are made.
+        self.start(as_postgres([PG_BIN / "postgres", "-D", data, *flags]), "postgres", preexec_fn=enter(self.steered("accelerate on") / "server"))
         wait_for_port(self.base_port, "PostgreSQL")
         return Contender("direct", self.base_port, [])
 
@@ -162,11 +178,9 @@ unix_socket_dir =
         return Contender("pgbouncer", port, [process.pid])
 
     def sluice(self, name, server_port, durability="relaxed", accelerate="off", more_targets="", policies=None):
-        """A daemon that steers its own cgroup, so that several run side by side."""
-        root = next(pathlib.Path(path) for path in CGROUP_ROOTS if (pathlib.Path(path) / "cgroup.procs").exists())
+        """A daemon that steers its own cgroup, so that several run side by side. It runs below it, as on a host where the root is steered."""
         word = name.replace(" ", "-")
-        cgroup = root / f"sluice-bench-{os.getpid()}-{word}"
-        cgroup.mkdir(exist_ok=True)
+        cgroup = self.steered(name)
         config = self.directory / f"{word}.yaml"
         config.write_text(f"""version: 1
 targets:
@@ -180,8 +194,8 @@ control: {{socket: {self.directory}/{word}.sock}}
 steering: {{bpf_directory: /sys/fs/bpf/sluice-bench-{os.getpid()}-{word}, cgroup: {cgroup}}}
 {f"policies: {policies}" if policies else ""}
 """)
-        process = self.start([self.programs["sluice"], "run", "--config", config], word)
-        self.sluices.append((config, cgroup))
+        process = self.start([self.programs["sluice"], "run", "--config", config], word, preexec_fn=enter(cgroup / "daemon"))
+        self.sluices.append(config)
         deadline = time.monotonic() + READY_SECONDS
         while subprocess.run([self.programs["sluice"], "status", "--config", config], capture_output=True).returncode != 0:
             if time.monotonic() > deadline or process.poll() is not None:
@@ -217,10 +231,12 @@ steering: {{bpf_directory: /sys/fs/bpf/sluice-bench-{os.getpid()}-{word}, cgroup
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for config, cgroup in self.sluices:
+        for config in self.sluices:
             subprocess.run([self.programs["sluice"], "unload", "--config", config], capture_output=True, check=False)
-            with contextlib.suppress(OSError):
-                cgroup.rmdir()
+        for cgroup in self.cgroups:
+            for group in [*(path for path in cgroup.iterdir() if path.is_dir()), cgroup]:
+                with contextlib.suppress(OSError):
+                    group.rmdir()
 
 
 def cpu_seconds(pids):

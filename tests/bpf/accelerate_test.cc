@@ -3,9 +3,12 @@
 #include "daemon/interception/accelerate.h"
 
 #include <bpf/bpf.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #include <chrono>
 #include <cstdio>
@@ -620,6 +623,51 @@ TEST_F(AccelerateTest, WhenItIsTurnedOffLiveConnectionsGoOn) {
   EXPECT_EQ(take(pair.foreign.get(), 5), "waits");
   EXPECT_EQ(stream_through({*accelerator_, pair.daemon.get()}, pair.foreign.get(), 4 << 20, 3), "");
   EXPECT_EQ(stream_through({*accelerator_, pair.foreign.get()}, pair.daemon.get(), 4 << 20, 5), "");
+}
+
+// --- without privileges ---
+
+struct Unprivileged {
+  int step = 0;  // that failed; 0: none did
+  bool short_circuited = false;
+  bool lagged = false;
+};
+
+// What the daemon does after start needs no capability: sockets join by themselves, and the maps are open.
+TEST_F(AccelerateTest, AfterLoadingNoCapabilityIsNeeded) {
+  const auto seen = in_child<Unprivileged>([&] {
+    Unprivileged out;
+    constexpr uid_t kNobody = 65'534;
+    if (setgroups(0, nullptr) != 0 || setresgid(kNobody, kNobody, kNobody) != 0 ||
+        setresuid(kNobody, kNobody, kNobody) != 0) {
+      out.step = 1;
+      return out;
+    }
+    __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct capabilities[2] = {};
+    if (syscall(SYS_capget, &header, capabilities) != 0 || capabilities[0].effective != 0 ||
+        capabilities[1].effective != 0) {
+      out.step = 2;
+      return out;
+    }
+    auto pair = make_trial_pair(*accelerator_, kBothWays);
+    if (!pair) {
+      out.step = 3;
+      return out;
+    }
+    if (!put(pair->foreign.get(), "question") || take(pair->daemon.get(), 8) != "question") out.step = 4;
+    if (!put(pair->daemon.get(), "answer") || take(pair->foreign.get(), 6) != "answer") out.step = 5;
+    out.short_circuited = accelerator_->short_circuited(pair->daemon.get());
+    TrialWriter writer(*accelerator_, pair->daemon.get());
+    const Flood flooded = flood(writer, 8'192, kFloodBytesMax);
+    out.lagged = flooded.stopped && flooded.written < 1u << 20;
+    if (!drain_flood(pair->foreign.get(), flooded.written).empty()) out.step = 6;
+    if (writer.write("x", 1) != 1) out.step = 7;
+    return out;
+  });
+  EXPECT_EQ(seen.step, 0);
+  EXPECT_TRUE(seen.short_circuited);
+  EXPECT_TRUE(seen.lagged);
 }
 
 // --- with steering ---
