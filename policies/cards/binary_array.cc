@@ -6,7 +6,6 @@
 
 #include "policies/cards/array_header.h"
 #include "policies/cards/binary_types.h"
-#include "policies/cards/postgres_types.h"
 #include "policies/cards/value_part.h"
 
 namespace sluice::policies::cards {
@@ -43,6 +42,7 @@ size_t ValueScanner::scan_element(Part& part, size_t at) {
     outer.mode = kWithinElement;
     outer.element_left = part.memory.element_left - static_cast<uint32_t>(decided);
     outer.left = inner.left;
+    outer.shown_left = inner.shown_left;
     outer.quoted = inner.quoted, outer.escaped = inner.escaped, outer.in_long_token = inner.in_long_token;
     outer.element_mode = inner.mode, outer.element_begun = inner.begun;
   }
@@ -61,7 +61,7 @@ size_t ValueScanner::scan_array(Part& part) {
       memory.mode = kOpaque;
     } else {
       memory.mode = kElements;
-      memory.element_type = static_cast<uint8_t>(postgres_value_type(header->type_oid));
+      memory.element_type = static_cast<uint8_t>(type_within(header->type_oid));
       memory.elements_left = header->elements;
       at = header->size;
     }

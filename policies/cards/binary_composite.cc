@@ -9,7 +9,6 @@
 
 #include "policies/cards/array_header.h"
 #include "policies/cards/binary_types.h"
-#include "policies/cards/postgres_types.h"
 #include "policies/cards/value_part.h"
 
 namespace sluice::policies::cards {
@@ -160,7 +159,7 @@ bool ValueScanner::scan_composite(Part& part) {
     if (length == 0) return;
     Part inner = part.behind(at);
     inner.bytes = inner.bytes.first(length);
-    inner.type = postgres_value_type(oid);
+    inner.type = type_within(oid);
     // A bound has no type with it but what its range says.
     if (oid == kUnknownType && part.type == ValueType::integer_range) inner.type = ValueType::integer;
     inner.format = ValueFormat::binary;

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "policies/cards/numbers.h"
+#include "policies/cards/postgres_types.h"
 #include "policies/cards/value.h"
 
 namespace sluice::policies::cards {
@@ -18,6 +19,13 @@ inline constexpr uint8_t kCompositeDepthMax = 8;
 [[nodiscard]] inline uint32_t read_u32(std::span<const uint8_t> bytes, size_t at) {
   return static_cast<uint32_t>(bytes[at]) << 24 | static_cast<uint32_t>(bytes[at + 1]) << 16 |
          static_cast<uint32_t>(bytes[at + 2]) << 8 | bytes[at + 3];
+}
+
+// The type of a value within other bytes, as those name it. Bytes may be made up to look like a container, so what it
+// calls inert is looked at as characters.
+[[nodiscard]] inline ValueType type_within(uint32_t type_oid) {
+  const ValueType type = postgres_value_type(type_oid);
+  return type == ValueType::inert ? ValueType::text : type;
 }
 
 // Are these bytes exactly a record, a range, a multirange, an array, an hstore or a tsvector?

@@ -22,26 +22,18 @@
 #include "daemon/session/machine.h"
 #include "parsers/postgres/framing.h"
 #include "parsers/postgres/frontend.h"
+#include "tests/fuzz/postgres_model_server.h"
 #include "tests/unit/daemon/session/postgres_messages.h"
 
 namespace {
 
 using namespace sluice;
 using namespace sluice::session;
+using namespace sluice::session::fuzzing;
 namespace fe = sluice::session::testing::fe;
 namespace be = sluice::session::testing::be;
 
-constexpr std::string_view kPan = "4111111111111111";
 constexpr size_t kOperationsMax = 40;
-
-[[noreturn]] void broken(const char* what, const std::string& detail = {}) {
-  std::fprintf(stderr, "invariant broken: %s %s\n", what, detail.c_str());
-  std::abort();
-}
-
-std::span<const uint8_t> view(const std::string& bytes) {
-  return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
-}
 
 class Choices {
  public:
@@ -91,6 +83,11 @@ class ScriptedGate final : public Gate {
  public:
   Answer submit(const CommandRequest& request) override {
     const std::string text = request.statement ? request.statement->masked_text : std::string(request.text);
+    if (request.withdrawn) {
+      parked = false;
+      return Refused{"cancelled", "57014"};
+    }
+    cancelled = text.find("cancelled") != text.npos;
     if (text.find("park") != text.npos && !parked) {
       parked = true;
       return Parked{};
@@ -123,170 +120,9 @@ class ScriptedGate final : public Gate {
   void cancel_key(std::span<const uint8_t>) override {}
 
   bool parked = false;
+  bool cancelled = false;  // what is parked is cancelled instead of answered
   CommandId last = 0;
   std::set<CommandId> open;
-};
-
-// A server that keeps to the protocol. What it answers to a text depends on the text and on nothing else.
-class Server {
- public:
-  std::string take(const std::string& bytes) {
-    in_ += bytes;
-    std::string out;
-    size_t at = 0;
-    for (;;) {
-      const auto rest = view(in_).subspan(at);
-      const auto frame = postgres::peek_frame(rest, postgres::kFrontendBounds);
-      if (frame.state == postgres::FrameState::incomplete || frame.total_bytes() > rest.size()) break;
-      if (frame.state != postgres::FrameState::ok) broken("the server was sent nonsense");
-      at += frame.total_bytes();
-      out += one(frame.tag, rest.subspan(postgres::kHeaderBytes, frame.body_bytes));
-    }
-    in_.erase(0, at);
-    return out;
-  }
-
- private:
-  static bool has(const std::string& text, const char* word) { return text.find(word) != text.npos; }
-  static size_t columns(const std::string& text) { return has(text, "rows") ? 1 + text.size() % 3 : 0; }
-  static std::string description(const std::string& text) {
-    return be::row_description(std::vector<be::Column>(columns(text), be::Column{"c"}));
-  }
-  static std::string rows(const std::string& text) {
-    std::string out;
-    const size_t size = has(text, "large") ? 36'000 : text.size() % 40;
-    for (size_t row = 0; columns(text) > 0 && row < 2; ++row) {
-      out += be::row(testing::Values(columns(text), std::string(size, '.') + std::string(kPan)));
-    }
-    return out;
-  }
-  std::string fail(const std::string& code) { return be::error(code, "failed near " + std::string(kPan)); }
-  // Runs a statement, without its RowDescription.
-  std::string run(const std::string& text) {
-    std::string out;
-    if (has(text, "notice")) out += be::report('N', {{'S', "NOTICE"}, {'M', std::string(kPan)}});
-    if (has(text, "SET")) out += be::parameter("standard_conforming_strings", has(text, "on") ? "on" : "off");
-    if (has(text, "fail") || has(text, "pg_catalog.sluice_")) return out + fail("42883");
-    if (has(text, "COPYIN")) {
-      copying_ = true;
-      return out + be::copy_response('G');
-    }
-    if (has(text, "COPYOUT")) {
-      out += be::copy_response('H');
-      const std::string row = "1\t" + std::string(kPan) + "\n";
-      const size_t cut = text.size() % row.size();
-      out += be::copy_data(row.substr(0, cut)) + be::copy_data(row.substr(cut)) + be::copy_data(row) + be::copy_done();
-    } else {
-      out += rows(text);
-    }
-    if (has(text, "DEALLOCATE")) statements_.clear();
-    return out + be::complete("DONE 1");
-  }
-  std::string one(uint8_t tag, std::span<const uint8_t> body) {
-    if (copying_) return copy(tag);
-    if (tag == 'S') {
-      skipping_ = false;
-      portals_.clear();
-      return be::ready();
-    }
-    if (skipping_) return {};
-    std::string out;
-    switch (tag) {
-      case 'Q': {
-        const std::string text(postgres::decode_query(body)->text);
-        query_ = true;
-        if (text.empty()) return be::empty_query() + be::ready();
-        if (columns(text) > 0 && !has(text, "fail") && !has(text, "COPY")) out = description(text);
-        out += run(text);
-        portals_.clear();
-        return copying_ ? out : out + be::ready();
-      }
-      case 'F': {
-        postgres::FunctionCall call;
-        if (!postgres::decode_function_call(body, body.size(), call)) broken("malformed FunctionCall");
-        return (call.function_oid == 0 ? fail("42883") : be::function_result(kPan)) + be::ready();
-      }
-      case 'P': {
-        const auto parse = postgres::decode_parse(body);
-        if (!parse) broken("malformed Parse");
-        const std::string name(parse->name), text(parse->text);
-        if (name.empty()) statements_.erase(name);
-        if (has(text, "pg_catalog.sluice_") || has(text, "syntax") || statements_.count(name) != 0) {
-          out = fail("42601");
-        } else {
-          statements_[name] = text;
-          out = be::parse_complete();
-        }
-        break;
-      }
-      case 'B': {
-        postgres::Bind bind;
-        if (!postgres::decode_bind(body, body.size(), bind)) broken("malformed Bind");
-        const auto found = statements_.find(std::string(bind.statement));
-        if (found == statements_.end()) {
-          out = fail("26000");
-        } else {
-          portals_[std::string(bind.portal)] = found->second;
-          out = be::bind_complete();
-        }
-        break;
-      }
-      case 'D': {
-        const auto target = postgres::decode_named_target(body);
-        const bool statement = target->kind == postgres::NameKind::statement;
-        auto& names = statement ? statements_ : portals_;
-        const auto found = names.find(std::string(target->name));
-        if (found == names.end()) {
-          out = fail("26000");
-        } else {
-          if (statement) out = be::parameter_description({25});
-          out += columns(found->second) > 0 && !has(found->second, "COPY") ? description(found->second) : be::no_data();
-        }
-        break;
-      }
-      case 'E': {
-        const auto found = portals_.find(std::string(postgres::decode_execute(body)->portal));
-        query_ = false;
-        out = found == portals_.end() ? fail("34000") : run(found->second);
-        break;
-      }
-      case 'C': {
-        const auto target = postgres::decode_named_target(body);
-        (target->kind == postgres::NameKind::statement ? statements_ : portals_).erase(std::string(target->name));
-        out = be::close_complete();
-        break;
-      }
-      default:
-        break;
-    }
-    skipping_ = skipping_ || failed(out);
-    return out;
-  }
-  static bool failed(const std::string& out) {
-    bool error = false;
-    for (size_t at = 0; at < out.size();) {
-      const auto rest = view(out).subspan(at);
-      error = error || rest[0] == 'E';
-      at += postgres::peek_frame(rest, postgres::kBackendBounds).total_bytes();
-    }
-    return error;
-  }
-  std::string copy(uint8_t tag) {
-    if (tag == 'd' || tag == 'H' || tag == 'S') return {};
-    copying_ = false;
-    std::string out = tag == 'c' ? be::complete("COPY 1") : fail("57014");
-    if (tag != 'c' && tag != 'f') broken("a command was let into a COPY");
-    if (query_) return out + be::ready();
-    skipping_ = tag != 'c';
-    return out;
-  }
-
-  std::string in_;
-  bool skipping_ = false;
-  bool copying_ = false;
-  bool query_ = false;
-  std::map<std::string, std::string> statements_;
-  std::map<std::string, std::string> portals_;
 };
 
 class Conversation {
@@ -340,7 +176,7 @@ class Conversation {
       waited_for_server = waited_for_server || (parked && !gate.parked);
       if (!(side == Side::client && parked) && left.size() >= kWindowBytes) broken("too much left over");
       if (parked && gate.parked) {
-        machine_->resume(actions_);
+        if (!gate.cancelled || machine_->on_cancel() == Machine::Cancelled::at_server) machine_->resume(actions_);
         execute();
       } else if (!waited || parked) {
         return;
@@ -390,7 +226,16 @@ constexpr const char* kTexts[] = {"",
                                   "park COPYIN",
                                   "unknown COPYIN",
                                   "refuse park",
-                                  "notice fail"};
+                                  "notice fail",
+                                  "COPYIN BINARY",
+                                  "COPYOUT BINARY",
+                                  "COPYOUT BINARY cut elsewhere, with async",
+                                  "COPYOUT BINARY large",
+                                  "COPYOUT async",
+                                  "rows async",
+                                  "rows in parts",
+                                  "park cancelled rows",
+                                  "park cancelled COPYIN BINARY"};
 constexpr const char* kNames[] = {"", "s", "t"};
 
 std::string operation(Choices& choices) {
@@ -423,7 +268,21 @@ std::string operation(Choices& choices) {
     case 11:
       return fe::function_call(what / 16, {"x"}, fe::Format::text);
     case 12:
-      return fe::copy_data("1\tx\n");
+      switch (what / 16) {
+        case 0:
+          return fe::copy_data(testing::binary_copy::header());
+        case 1:
+          return fe::copy_data(testing::binary_copy::row({"x", std::nullopt}));
+        case 2:
+          return fe::copy_data(testing::binary_copy::row({"x", "yz"}).substr(0, 9)) +
+                 fe::copy_data(testing::binary_copy::row({"x", "yz"}).substr(9));
+        case 3:
+          return fe::copy_data(testing::binary_copy::trailer());
+        case 4:
+          return fe::copy_data(testing::binary_copy::header() + testing::binary_copy::row({"only one"}));
+        default:
+          return fe::copy_data("1\tx\n");
+      }
     case 13:
       return what / 16 % 2 == 0 ? fe::copy_done() : fe::copy_fail("no");
     case 14:
@@ -435,9 +294,17 @@ std::string operation(Choices& choices) {
 }
 
 void talk(Conversation& conversation, Choices choices) {
-  conversation.client(fe::startup({{"user", "u"}}));
-  conversation.server(be::authentication(0) + be::parameter("client_encoding", "UTF8") +
-                      be::parameter("standard_conforming_strings", "on") + be::ready());
+  // Version 3.0, 3.2 or one of the future, with an option that nobody knows, and a server that negotiates down or not.
+  const uint8_t version = choices.next();
+  const uint16_t minor = version % 4 == 1 ? 2 : version % 4 == 2 ? 9999 : 0;
+  conversation.client((version & 16) != 0 ? fe::startup({{"user", "u"}, {"_pq_.option", "x"}}, minor)
+                                          : fe::startup({{"user", "u"}}, minor));
+  const std::string down =
+      minor > 0 && (version & 32) != 0 ? testing::message('v', testing::W().u32(0x30000).u32(0)) : "";
+  const std::string key(version % 8 == 1 ? 256 : 4, 'k');
+  conversation.server(down + be::authentication(0) + be::parameter("client_encoding", "UTF8") +
+                      be::parameter("standard_conforming_strings", "on") +
+                      testing::message('K', testing::W().u32(7).text(key)) + be::ready());
   conversation.begin();
   for (size_t i = 0; i < kOperationsMax && !choices.done() && !conversation.closed; ++i) {
     // Sometimes the server answers at once, sometimes the client runs ahead.

@@ -368,7 +368,9 @@ TEST(Inert, BinaryIsNeverTouched) {
   EXPECT_EQ(masked("4111111111111111", ValueType::inert, kBinary), "4111111111111111");
   EXPECT_TRUE(find(big_endian(4111111111111111, 8), ValueType::inert, kBinary).empty());
   EXPECT_EQ(find("4111111111111111", ValueType::inert).size(), 1u) << "text is text";
-  // Also within arrays and records.
+  // Within arrays and records it is no number, but bytes that are made up to look like one are looked at as characters.
+  EXPECT_EQ(find(big_endian(1, 4) + field(1114, "4111111111111111"), ValueType::opaque, kBinary).size(), 1u);
+  EXPECT_EQ(find(array_header(2950, 1) + element("4111111111111111"), ValueType::opaque, kBinary).size(), 1u);
   EXPECT_TRUE(
       find(array_header(1114, 1) + element(big_endian(4111111111111111, 8)), ValueType::opaque, kBinary).empty());
   EXPECT_TRUE(
