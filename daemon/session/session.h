@@ -42,7 +42,7 @@ class SessionHost {
   virtual void await_durable(Session& session, uint64_t sequence) = 0;  // then durable_reached()
   virtual void run_again(Session& session) = 0;                         // run() once more, after the others
   virtual io::Timers& timers() = 0;
-  virtual void finished(Session& session) = 0;  // destroy it after this turn
+  virtual void finished(Session& session) = 0;          // destroy it after this turn
   virtual void cancel_at_server(Session& session) = 0;  // asks the server to cancel what it runs for the session
 
  protected:
