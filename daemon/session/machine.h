@@ -49,8 +49,11 @@ class Machine {
   [[nodiscard]] virtual bool parked() const = 0;
   virtual void resume(Actions& actions) = 0;
 
-  // Tell the client why it ends, in its protocol; closes.
+  // Tell the client why it ends, in its protocol; closes. Where a client would not understand that before it has spoken
+  // (PostgreSQL: an error in place of the answer to SSLRequest counts as an attack), refusing() is true afterwards: the
+  // client's bytes are presented as usual, and the machine closes when it has answered, or on a second failure.
   virtual void on_failure(Failure failure, std::string_view detail, Actions& actions) = 0;
+  [[nodiscard]] virtual bool refusing() const { return false; }
 
   [[nodiscard]] virtual Phase phase() const = 0;
 

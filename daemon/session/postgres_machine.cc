@@ -1,6 +1,7 @@
 #include "daemon/session/postgres_machine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "parsers/sql/analysis.h"
 
@@ -28,6 +29,7 @@ void PostgresMachine::resume(Actions&) {
 
 void PostgresMachine::on_end(Side from, Actions& actions) {
   if (stage_ == Stage::closing) return;
+  give_refusal();
   if (from == Side::server) {
     if (cancel_command_ != 0) gate_.complete(cancel_command_, {}, {});
     const bool expected = terminated_ || stage_ == Stage::cancel;
@@ -49,7 +51,9 @@ void PostgresMachine::on_failure(Failure failure, std::string_view detail, Actio
   const std::string text(detail);
   switch (failure) {
     case Failure::upstream_unreachable:
-      end_session(CloseReason::server_left, "08001", "could not connect to the server: " + text);
+      // cannot_connect_now: libpq and other clients with a list of hosts go on to the next one, as after a refused
+      // connect().
+      end_session(CloseReason::server_left, "57P03", "could not connect to the server: " + text);
       break;
     case Failure::startup_timeout:
       end_session(CloseReason::timeout, "08006", "start-up took too long: " + text);
@@ -68,7 +72,18 @@ void PostgresMachine::on_failure(Failure failure, std::string_view detail, Actio
       end_session(CloseReason::internal_error, "53200", "out of memory: " + text);
       break;
   }
+  const bool at_connect = failure == Failure::upstream_unreachable || failure == Failure::log_unavailable;
+  if (stage_ == Stage::startup && at_connect && !refusal_) {
+    refusal_ = std::make_unique<Ending>(*std::exchange(ending_, std::nullopt));
+    return;
+  }
+  give_refusal();
   finish_step(actions);
+}
+
+// What kept the session from starting outweighs what came after it.
+void PostgresMachine::give_refusal() {
+  if (refusal_) ending_ = *std::exchange(refusal_, nullptr);
 }
 
 Phase PostgresMachine::phase() const {

@@ -41,6 +41,7 @@ class PostgresMachine final : public Machine {
   [[nodiscard]] bool parked() const override { return wait_ != Wait::none; }
   void resume(Actions& actions) override;
   void on_failure(Failure failure, std::string_view detail, Actions& actions) override;
+  [[nodiscard]] bool refusing() const override { return refusal_ != nullptr; }
   [[nodiscard]] Phase phase() const override;
   [[nodiscard]] bool cancellable() const override;
   [[nodiscard]] Cancelled on_cancel() override;
@@ -79,6 +80,7 @@ class PostgresMachine final : public Machine {
   void end_session(CloseReason reason, std::string_view sqlstate, std::string_view message);
   void violation(std::string_view detail);
   void finish_step(Actions& actions);
+  void give_refusal();
   void close_if_drained();
   [[nodiscard]] bool client_within_message() const { return row_.active || copy_left_ > 0 || copy_out_.holding(); }
 
@@ -199,6 +201,7 @@ class PostgresMachine final : public Machine {
   PostgresMasker masker_;
   Stage stage_ = Stage::startup;
   std::optional<Ending> ending_;
+  std::unique_ptr<Ending> refusal_;  // why no session starts; told in answer to the start-up message
 
   // Start-up.
   bool ssl_asked_ = false;

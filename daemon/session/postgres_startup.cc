@@ -30,6 +30,10 @@ size_t PostgresMachine::on_startup(Bytes bytes, Actions& actions) {
       return taken;
     }
     case StartupKind::cancel_request:
+      if (refusal_) {
+        end_session(refusal_->reason, {}, refusal_->message);  // the protocol has no answer to a cancel request
+        return taken;
+      }
       on_cancel_request(message, actions, taken);
       return taken;
     case StartupKind::startup_message:
@@ -53,6 +57,7 @@ size_t PostgresMachine::on_startup(Bytes bytes, Actions& actions) {
 }
 
 void PostgresMachine::on_startup_message(const postgres::StartupPacket& packet, Bytes message, Actions& actions) {
+  if (refusal_) return give_refusal();
   policies::ClaimedIdentity identity;
   identity.db_user = packet.parameter("user");
   identity.database = packet.parameter("database");

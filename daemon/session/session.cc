@@ -285,7 +285,13 @@ void Session::fail(Failure failure, std::string_view detail) {
   host_.actions().clear();
   machine_->on_failure(failure, detail, host_.actions());
   execute();
-  begin_close(reason_of(failure), detail);
+  if (machine_->refusing()) {
+    connecting_ = false;
+    end(Side::server).broken = true;
+    close_started_ms_ = host_.now_ms();
+  } else {
+    begin_close(reason_of(failure), detail);
+  }
   run();
 }
 
@@ -484,7 +490,7 @@ uint64_t Session::deadline_ms() const {
 
 // When what the session is in takes too long.
 uint64_t Session::limit_ms() const {
-  if (close_reason_ != CloseReason::none) return close_started_ms_ + limits_.linger_timeout_ms;
+  if (close_reason_ != CloseReason::none || machine_->refusing()) return close_started_ms_ + limits_.linger_timeout_ms;
   if (connecting_) return started_ms_ + limits_.upstream_connect_timeout_ms;
   const Phase now = machine_->phase();
   if (now == Phase::startup || now == Phase::authentication) return started_ms_ + limits_.startup_timeout_ms;

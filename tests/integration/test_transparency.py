@@ -4,7 +4,8 @@ import subprocess
 
 import pgwire
 import pytest
-from database import PG_BIN, wait_until
+from conftest import target_of
+from database import PG_BIN, free_port, wait_until
 
 LONG = "x" * 100_000
 
@@ -140,6 +141,43 @@ def test_gssenc_then_ssl_then_start(sluice, postgres):
             assert connection.byte() == b"N"
         connection.send(pgwire.startup())
         assert connection.until_ready()[-1] == (b"Z", b"I")
+
+
+def test_a_server_that_is_down_is_passed_over(postgres, make_daemon):
+    """A client with several hosts goes on to the next one; with one host it hears why, in the server's own words."""
+    down = free_port()
+    daemon = make_daemon(targets=[target_of(postgres), {"name": "standby", "addresses": [f"127.0.0.1:{down}"]}])
+    command = [PG_BIN / "psql", "-X", "-A", "-t", "-c", "select 1"]
+    run = daemon.run([*command, f"host=127.0.0.1,127.0.0.1 port={down},{postgres.port} user=postgres dbname=postgres"])
+    assert (run.returncode, run.stdout) == (0, "1\n"), run.stderr
+    for mode in ("disable", "prefer"):
+        run = daemon.run([*command, f"host=127.0.0.1 port={down} user=postgres dbname=postgres sslmode={mode}"])
+        assert run.returncode == 2 and "FATAL:  could not connect to the server: Connection refused" in run.stderr, run.stderr
+    with daemon.steered(), pgwire.Connection("127.0.0.1", down, login=False) as silent:
+        kind, payload = silent.next()  # who says nothing is not waited for
+        assert kind == b"E" and pgwire.fields(payload)["C"] == "57P03"
+    assert daemon.wait_event("type=session_ended and target=standby")["outcome"] == "failure"
+
+
+def test_what_a_block_rule_makes_of_what_it_cannot_know(postgres, make_daemon):
+    """Without a rule a typing error is the server's to report, word for word; under a block rule what cannot be read may be anything."""
+    def codes(statements):
+        with pgwire.Connection("127.0.0.1", postgres.port) as client:
+            return [pgwire.errors(client.run(statement))[0]["C"] for statement in statements]
+
+    statements = ["selec 1", "select raise_card()"]
+    assert codes(statements) == ["42601", "P0001"]
+    for policy, wanted in ((None, ["42601", "P0001"]), ("{statement: truncate}", ["42501", "42501"]), ("{target: nowhere}", ["42601", "P0001"])):
+        rule = f"version: 1\nrules: [{{name: one, when: {policy}, then: block}}]\n"
+        daemon = make_daemon(rule if policy else None)
+        with daemon.steered():
+            assert codes(statements) == wanted, policy
+
+
+def test_the_server_sees_the_port_of_the_daemon(sluice, postgres):
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as client:
+        seen = pgwire.rows(client.run("select inet_client_port()"))[0][0]
+        assert int(seen) != client.socket.getsockname()[1]
 
 
 @pytest.mark.parametrize("mode", ["true", "database"])

@@ -236,15 +236,59 @@ TEST_P(PostgresStartup, ACancelRequestNamesItsKey) {
   EXPECT_EQ(delivered.gate.completed.at(1).outcome, Outcome::success);
 }
 
+std::string told(const Actions& actions) {
+  std::string all;
+  for (const Actions::Piece& piece : actions.client())
+    all.append(reinterpret_cast<const char*>(piece.data), piece.size);
+  return all;
+}
+
 TEST_P(PostgresStartup, FailuresAreToldInTheProtocol) {
   Actions actions;
-  session.machine->on_failure(Failure::upstream_unreachable, "connection refused", actions);
-  ASSERT_EQ(actions.client().size(), 1u);
-  const std::string told(reinterpret_cast<const char*>(actions.client()[0].data), actions.client()[0].size);
-  EXPECT_THAT(told, HasSubstr("FATAL"));
-  EXPECT_THAT(told, HasSubstr("08001"));
-  EXPECT_EQ(actions.close_reason(), CloseReason::server_left);
+  session.machine->on_failure(Failure::shutdown, "now", actions);
+  EXPECT_THAT(told(actions), HasSubstr("FATAL"));
+  EXPECT_THAT(told(actions), HasSubstr("57P01"));
+  EXPECT_EQ(actions.close_reason(), CloseReason::shutdown);
   EXPECT_EQ(session.machine->phase(), Phase::closing);
+}
+
+TEST_P(PostgresStartup, AServerThatIsDownIsToldInAnswerToTheStartUpMessage) {
+  Actions actions;
+  session.machine->on_failure(Failure::upstream_unreachable, "connection refused", actions);
+  EXPECT_EQ(told(actions), "");
+  EXPECT_EQ(actions.close_reason(), CloseReason::none);
+  EXPECT_TRUE(session.machine->refusing());
+  session.client(fe::request(postgres::kGssEncRequestCode));
+  session.client(fe::request(postgres::kSslRequestCode));
+  EXPECT_EQ(session.to_client, "NN") << "an error here would be taken for an attack";
+  session.client(fe::startup({{"user", "u"}}));
+  EXPECT_THAT(session.to_client, HasSubstr("FATAL"));
+  EXPECT_THAT(session.to_client, HasSubstr("57P03"));
+  EXPECT_EQ(session.closed, CloseReason::server_left);
+}
+
+TEST_P(PostgresStartup, ACancelRequestForAServerThatIsDownEndsWithoutAWord) {
+  Actions actions;
+  session.machine->on_failure(Failure::upstream_unreachable, "connection refused", actions);
+  session.client(fe::request(postgres::kCancelRequestCode, "\1\2\3\4keys"));
+  EXPECT_EQ(session.to_client, "");
+  EXPECT_TRUE(gate.submitted.empty());
+  EXPECT_EQ(session.closed, CloseReason::server_left);
+}
+
+TEST_P(PostgresStartup, ASecondFailureDoesNotWaitForTheClient) {
+  Actions actions;
+  session.machine->on_failure(Failure::upstream_unreachable, "connection refused", actions);
+  session.machine->on_failure(Failure::startup_timeout, "late", actions);
+  EXPECT_THAT(told(actions), HasSubstr("57P03")) << "why it did not start";
+  EXPECT_EQ(actions.close_reason(), CloseReason::server_left);
+}
+
+TEST_P(PostgresStartup, AClientThatLeavesAServerThatIsDownIsNoClientThatLeft) {
+  Actions actions;
+  session.machine->on_failure(Failure::upstream_unreachable, "connection refused", actions);
+  session.machine->on_end(Side::client, actions);
+  EXPECT_EQ(actions.close_reason(), CloseReason::server_left);
 }
 
 }  // namespace
