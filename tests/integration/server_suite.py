@@ -39,10 +39,10 @@ def cluster(directory):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def run_schedule(suite, name, directory, steered=None):
+def run_schedule(suite, name, directory, steered=None, afterwards=None):
     """One run of a whole schedule (`regress` or `isolation`) in a cluster of its own. suite: the folder of the part server_suite.
-    steered(database): a context in which connections are covered; None for a direct run. The folder of the output has the same name in
-    every run, because tests print it. Returns {file in results: its text}, and what the runner said."""
+    steered(database): a context in which connections are covered; None for a direct run. afterwards(database) is called while the
+    server still runs, in that context. The folder of the output has the same name in every run, because tests print it. Returns {file in results: its text}, and what the runner said."""
     program, schedule = SCHEDULES[name]
     home = owned(directory)
     shutil.rmtree(home / "out", ignore_errors=True)
@@ -53,6 +53,8 @@ def run_schedule(suite, name, directory, steered=None):
         with steered(database) if steered else contextlib.nullcontext():
             run = subprocess.run(database.as_owner(*command), cwd=out, capture_output=True, text=True, timeout=RUN_SECONDS_MAX, check=False,
                                  env={"PATH": os.environ["PATH"], "HOME": str(out)})
+            if afterwards:
+                afterwards(database)
     files = [path for path in sorted((out / "results").iterdir()) if path.is_file()]
     return {path.name: path.read_text(encoding="latin-1") for path in files}, run.stdout + run.stderr
 
@@ -74,9 +76,15 @@ def differences(direct, through):
     return found
 
 
+def only_masked(left, right):
+    """Whether the two lines differ by digits alone, each of which became a star or another digit."""
+    return (left is not None and right is not None and len(left) == len(right)
+            and all(a == b or (a.isdigit() and (b == "*" or b.isdigit())) for a, b in zip(left, right)))
+
+
 class Expected:
     """The differences that are right, from a file of entries: `file <name>`, `why <reason>`, then pairs of lines `- direct` and
-    `+ through`, or one line `masked`: every line of that file may differ by digits that became stars, and by nothing else."""
+    `+ through`, or one line `masked`: every line of that file may differ by digits that are masked, and by nothing else."""
 
     def __init__(self, path):
         self.pairs, self.masked, self.reasons = set(), set(), {}
@@ -104,8 +112,8 @@ class Expected:
 
     def explains(self, difference):
         name, left, right = difference
-        if name in self.masked and left is not None and right is not None:
-            return len(left) == len(right) and all(a == b or (a.isdigit() and b == "*") for a, b in zip(left, right))
+        if name in self.masked:
+            return only_masked(left, right)
         return difference in self.pairs
 
     def unseen(self, found):
