@@ -289,8 +289,11 @@ TEST_F(LifecycleTest, this_kernel_has_every_capability_and_trying_leaves_nothing
   std::vector<Capability> rows = probe_capabilities(options_);
   EXPECT_GT(rows.size(), 15u);
   for (const Capability& row : rows) {
-    EXPECT_TRUE(row.found) << row.name << ": " << row.detail;
+    // What the short-circuit of local hops lacks is made known and is no gap of steering.
+    const bool may_lack = row.name.starts_with("accelerate: ") && row.meaning.find("fatal: ") == std::string::npos;
+    EXPECT_TRUE(row.found || may_lack) << row.name << ": " << row.detail;
     EXPECT_FALSE(row.detail.empty()) << row.name;
+    EXPECT_EQ(row.found, row.meaning.empty()) << row.name;
   }
   EXPECT_NE(access(("/sys/fs/bpf/sluice-trial-" + std::to_string(getpid())).c_str(), F_OK), 0);
   EXPECT_NE(access((cgroup_ + "/sluice-trial-" + std::to_string(getpid())).c_str(), F_OK), 0);

@@ -85,6 +85,82 @@ TEST(TcpTransport, HalfCloseIsAnEndToThePeerAlone) {
   EXPECT_EQ(transport.read(buffer).state, IoState::end);
 }
 
+// A reader that lags as long as it is told to.
+class FakeWatch final : public LagWatch {
+ public:
+  bool reader_lags(int, uint64_t& seen) const override {
+    ++asked;
+    if (!lags) seen = now;
+    return lags;
+  }
+  bool lags = false;
+  uint64_t now = 0;
+  mutable int asked = 0;
+};
+
+TEST(TcpTransport, AsksWhetherTheReaderLagsOnlyAfterANotice) {
+  Pair pair = connected();
+  FakeWatch watch;
+  uint64_t notices = 7;
+  TcpTransport transport(std::move(pair.inner), {&notices, &watch});
+  char text[] = "ab";
+  const iovec piece{text, 2};
+  EXPECT_EQ(transport.write({&piece, 1}).bytes, 2u);
+  EXPECT_EQ(watch.asked, 0);
+  watch.now = notices = 8;
+  watch.lags = true;
+  for (int i = 0; i < 2; ++i) {
+    const IoResult held = transport.write({&piece, 1});
+    EXPECT_EQ(held.state, IoState::would_block);
+    EXPECT_TRUE(held.look_again);
+  }
+  watch.lags = false;
+  EXPECT_EQ(transport.write({&piece, 1}).bytes, 2u);
+  EXPECT_EQ(watch.asked, 3);
+  EXPECT_EQ(transport.write({&piece, 1}).bytes, 2u);
+  EXPECT_EQ(watch.asked, 3);
+  char back[6];
+  EXPECT_EQ(recv(pair.outer.get(), back, 6, MSG_WAITALL), 6) << "what was held was not sent";
+}
+
+TEST(TcpTransport, AFullSocketOfAShortCircuitWaitsForItsEvent) {
+  Pair pair = connected();
+  const FakeWatch watch;
+  const uint64_t notices = 0;
+  TcpTransport transport(std::move(pair.inner), {&notices, &watch});
+  std::vector<char> much(1 << 20);
+  const iovec piece{much.data(), much.size()};
+  for (int i = 0; i < 1'000; ++i) {
+    const IoResult result = transport.write({&piece, 1});
+    if (result.state == IoState::ok) continue;
+    EXPECT_EQ(result.state, IoState::would_block);
+    EXPECT_FALSE(result.look_again);
+    return;
+  }
+  FAIL() << "the socket took everything";
+}
+
+TEST(TcpTransport, ReadsOfAShortCircuitEndAsOthersDo) {
+  Pair pair = connected();
+  const FakeWatch watch;
+  uint64_t notices = 0;
+  TcpTransport transport(std::move(pair.inner), {&notices, &watch});
+  std::vector<uint8_t> buffer(64);
+  for (int i = 0; i < 3; ++i) {
+    notices += static_cast<uint64_t>(i);
+    ASSERT_EQ(send(pair.outer.get(), "hello", 5, 0), 5);
+    wait_for_input(transport.fd());
+    EXPECT_EQ(transport.read(buffer).bytes, 5u);
+    EXPECT_EQ(transport.read(buffer).state, IoState::would_block);
+  }
+  ASSERT_EQ(send(pair.outer.get(), "last", 4, 0), 4);
+  ASSERT_EQ(shutdown(pair.outer.get(), SHUT_WR), 0);
+  notices += 1;
+  wait_for_input(transport.fd());
+  EXPECT_EQ(transport.read(buffer).bytes, 4u);
+  EXPECT_EQ(transport.read(buffer).state, IoState::end);
+}
+
 TEST(TcpTransport, ResetIsSeenAsOne) {
   Pair pair = connected();
   TcpTransport transport(std::move(pair.inner));

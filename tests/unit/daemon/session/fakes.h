@@ -156,6 +156,7 @@ class CountingTransport final : public io::Transport {
  public:
   struct Calls {
     int reads = 0, writes = 0, resets = 0;
+    bool peer_lags = false;  // writes have to wait, and no event tells when they need not (io::ShortCircuit)
   };
   CountingTransport(UniqueFd fd, Calls& calls) : inner_(std::move(fd)), calls_(calls) {}
   io::IoResult read(std::span<uint8_t> into) override {
@@ -164,6 +165,7 @@ class CountingTransport final : public io::Transport {
   }
   io::IoResult write(std::span<const iovec> pieces) override {
     ++calls_.writes;
+    if (calls_.peer_lags) return {io::IoState::would_block, 0, 0, true};
     return inner_.write(pieces);
   }
   void shutdown_write() override { inner_.shutdown_write(); }

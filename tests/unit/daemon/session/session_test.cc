@@ -351,6 +351,37 @@ TEST(Session, APeerThatTakesNothingForTooLongEndsTheSession) {
   EXPECT_EQ(rig.ended->reason, CloseReason::timeout);
 }
 
+// What is handed to a peer past TCP knows no back-pressure of its own, and no event says when the peer has caught up.
+TEST(Session, APeerThatLagsIsLookedAtAgain) {
+  Rig rig;
+  rig.client_calls.peer_lags = true;
+  rig.server_says("row\n");
+  EXPECT_EQ(rig.client_hears(), "");
+  rig.client_calls.writes = 0;
+  for (int i = 0; i < 1'000; ++i) rig.host.pass_time(1);
+  EXPECT_EQ(rig.client_hears(), "");
+  EXPECT_GT(rig.client_calls.writes, 10);
+  EXPECT_LT(rig.client_calls.writes, 40) << "it looks less and less often";
+  rig.client_calls.peer_lags = false;
+  rig.host.pass_time(kLookAgainMostMs);
+  EXPECT_EQ(rig.client_hears(), "ROW\n");
+  rig.server_says("next\n");
+  EXPECT_EQ(rig.client_hears(), "NEXT\n");
+}
+
+TEST(Session, LookingAgainIsNotActivity) {
+  SessionLimits limits;
+  limits.write_stall_timeout_ms = 5'000;
+  limits.linger_timeout_ms = 100;
+  Rig rig(limits);
+  rig.client_calls.peer_lags = true;
+  rig.server_says("row\n");
+  for (int i = 0; i < 499; ++i) rig.host.pass_time(10);
+  EXPECT_FALSE(rig.session->finished());
+  for (int i = 0; i < 20; ++i) rig.host.pass_time(10);
+  EXPECT_TRUE(rig.session->finished()) << "the stall and the linger are over";
+}
+
 TEST(Session, DrainEndsIdleSessionsAtOnceAndBusyOnesWhenTheyAreDone) {
   Rig idle;
   idle.session->drain();
