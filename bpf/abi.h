@@ -16,14 +16,14 @@
 #define SLUICE_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
 #endif
 
-#define SLUICE_ABI 2u
+#define SLUICE_ABI 3u
 
 /* Address families, as in <sys/socket.h>; spelled out because the BPF side has no libc headers. */
 #define SLUICE_IPV4 2u
 #define SLUICE_IPV6 10u
 
 /* Bounds. */
-#define SLUICE_TARGETS_MAX 1024u      /* counter slots: targets now, and names that were targets before */
+#define SLUICE_TARGETS_MAX 32768u     /* counter slots: targets now, and names that were targets before */
 #define SLUICE_NAME_BYTES_MAX 128u    /* a target's name, with its final zero */
 #define SLUICE_ENDPOINTS_MAX 65536u   /* entries of the endpoint trie, local aliases included */
 #define SLUICE_LISTENERS_MAX 4096u    /* two (IPv4, IPv6) for each network namespace */
@@ -157,18 +157,18 @@ enum sluice_way { SLUICE_UNDECIDED = 0, SLUICE_REDIRECTED = 1, SLUICE_BY_TCP = 2
 
 /* Why by TCP. */
 enum sluice_tcp_reason {
-  SLUICE_TCP_NOT_ASKED = 0,  /* the target does not ask for this direction */
-  SLUICE_TCP_BUSY = 1,       /* the socket is in another owner's map, or our own is full */
-  SLUICE_TCP_NO_PEER = 2,    /* the other end was not in the map when the first bytes came */
-  SLUICE_TCP_NOT_FIRST = 3,  /* bytes had gone by TCP already, and may still be under way */
-  SLUICE_TCP_FULL = 4,       /* the reader lags: back-pressure is TCP's work */
-  SLUICE_TCP_ENCRYPTED = 5,  /* one end handed its encryption to the kernel */
-  SLUICE_TCP_PEER_GONE = 6,  /* the other end closed */
+  SLUICE_TCP_NOT_ASKED = 0, /* the target does not ask for this direction */
+  SLUICE_TCP_BUSY = 1,      /* the socket is in another owner's map, or our own is full */
+  SLUICE_TCP_NO_PEER = 2,   /* the other end was not in the map when the first bytes came */
+  SLUICE_TCP_NOT_FIRST = 3, /* bytes had gone by TCP already, and may still be under way */
+  SLUICE_TCP_FULL = 4,      /* the reader lags: back-pressure is TCP's work */
+  SLUICE_TCP_ENCRYPTED = 5, /* one end handed its encryption to the kernel */
+  SLUICE_TCP_PEER_GONE = 6, /* the other end closed */
   SLUICE_TCP_REASONS = 7,
 };
 
-/* Notices to the daemon, counted by the cookie of its socket, in its own memory: bytes for the socket went back to TCP, so
- * that they may stand in two queues; or the reader of what it writes lags, so that it should wait until that one has
+/* Notices to the daemon, counted by the cookie of its socket, in its own memory: bytes for the socket went back to TCP,
+ * so that they may stand in two queues; or the reader of what it writes lags, so that it should wait until that one has
  * taken everything. Sockets that share a slot only look in vain. */
 #define SLUICE_NOTICE_SLOTS 16384u
 

@@ -20,8 +20,10 @@ struct {
   __type(value, struct sluice_note);
 } sluice_notes SEC(".maps") __weak;
 
+/* By slot. A hash that takes memory for the slots in use alone: an array for all of them would be 3 MB for each CPU. */
 struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, SLUICE_TARGETS_MAX);
   __type(key, __u32);
   __type(value, struct sluice_counters);

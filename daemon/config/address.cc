@@ -196,6 +196,15 @@ std::optional<AddressError> check_listen_address(std::string_view text) {
   return std::nullopt;
 }
 
+bool before(const Endpoint& a, const Endpoint& b) {
+  if (a.family != b.family) return a.family < b.family;
+  if (a.port != b.port) return a.port < b.port;
+  const std::span<const uint8_t> left = address_bytes(a);
+  const std::span<const uint8_t> right = address_bytes(b);
+  const int order = std::memcmp(left.data(), right.data(), left.size());
+  return order != 0 ? order < 0 : a.prefix_bits < b.prefix_bits;
+}
+
 bool overlap(const Endpoint& a, const Endpoint& b) {
   if (a.family != b.family || a.port != b.port) return false;
   const unsigned common = std::min(a.prefix_bits, b.prefix_bits);

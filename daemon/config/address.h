@@ -21,9 +21,12 @@ struct AddressError {
 // v4-mapped IPv6 addresses (RFC 4291, 2.5.5.2) become the IPv4 ones they stand for. `endpoint` is untouched on failure.
 [[nodiscard]] std::optional<AddressError> parse_endpoint(std::string_view text, Endpoint& endpoint);
 
-// The form of an address that something listens on: "127.0.0.1:9464", "[::1]:9464", "0.0.0.0:9464"; no networks, no names,
-// no port 0. nullopt: it is one.
+// The form of an address that something listens on: "127.0.0.1:9464", "[::1]:9464", "0.0.0.0:9464"; no networks, no
+// names, no port 0. nullopt: it is one.
 [[nodiscard]] std::optional<AddressError> check_listen_address(std::string_view text);
+
+// An order in which endpoints of one port stand together, and a network before all that lie in it.
+[[nodiscard]] bool before(const Endpoint& a, const Endpoint& b);
 
 // True where some address and port belongs to both.
 [[nodiscard]] bool overlap(const Endpoint& a, const Endpoint& b);

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <numeric>
+#include <set>
 #include <utility>
 
 #include "daemon/config/address.h"
@@ -131,8 +134,7 @@ class ConfigReader {
       reader_.error(node, "a target's name has lower-case letters, digits, and `-` between them");
       return;
     }
-    const auto same = [&](const Target& other) { return other.name == *name; };
-    if (std::any_of(config_.targets.begin(), config_.targets.end(), same)) {
+    if (!names_.insert(*name).second) {
       reader_.error(node, "a second target is named `" + *name + "`");
       return;
     }
@@ -154,20 +156,34 @@ class ConfigReader {
     }
   }
 
-  // Which target a connection belongs to must not hang on which of two networks is the narrower one.
+  // Which target a connection belongs to must not hang on which of two networks is the narrower one. In order of their
+  // addresses, a network stands before all that lie in it, so whatever encloses an endpoint is on the stack.
   void check_overlaps() {
-    for (size_t i = 0; i < placed_.size(); ++i) {
-      const auto other =
-          std::find_if(placed_.begin(), placed_.begin() + static_cast<ptrdiff_t>(i),
-                       [&](const PlacedEndpoint& earlier) { return overlap(earlier.endpoint, placed_[i].endpoint); });
-      if (other == placed_.begin() + static_cast<ptrdiff_t>(i)) continue;
-      const std::string message = "`" + placed_[i].endpoint.text + "` overlaps `" + other->endpoint.text +
-                                  "` in line " + std::to_string(other->node->line);
-      if (other->target == placed_[i].target) {
-        reader_.warning(*placed_[i].node, message, "one of them is enough");
-      } else {
-        reader_.error(*placed_[i].node, message, "an address belongs to one target");
+    std::vector<size_t> order(placed_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(),
+              [this](size_t a, size_t b) { return before(placed_[a].endpoint, placed_[b].endpoint); });
+    std::map<size_t, size_t> earlier_of;  // of the later one in the file, the first that it overlaps
+    std::vector<size_t> enclosing;
+    for (const size_t here : order) {
+      while (!enclosing.empty() && !overlap(placed_[enclosing.back()].endpoint, placed_[here].endpoint))
+        enclosing.pop_back();
+      for (const size_t other : enclosing) {
+        const auto [entry, is_new] = earlier_of.emplace(std::max(here, other), std::min(here, other));
+        if (!is_new) entry->second = std::min(entry->second, std::min(here, other));
       }
+      enclosing.push_back(here);
+    }
+    for (const auto& [later, earlier] : earlier_of) report_overlap(placed_[later], placed_[earlier]);
+  }
+
+  void report_overlap(const PlacedEndpoint& later, const PlacedEndpoint& earlier) {
+    const std::string message = "`" + later.endpoint.text + "` overlaps `" + earlier.endpoint.text + "` in line " +
+                                std::to_string(earlier.node->line);
+    if (earlier.target == later.target) {
+      reader_.warning(*later.node, message, "one of them is enough");
+    } else {
+      reader_.error(*later.node, message, "an address belongs to one target");
     }
   }
 
@@ -264,6 +280,7 @@ class ConfigReader {
   FieldReader reader_;
   Config config_;
   std::vector<PlacedEndpoint> placed_;
+  std::set<std::string, std::less<>> names_;
 };
 
 Reading read_text(std::string_view text, const std::string& file, Problems& problems) {

@@ -56,8 +56,8 @@ struct Config {
 
 inline constexpr const char* kDefaultConfigFile = "/etc/sluice/sluice.yaml";
 
-inline constexpr size_t kTargetsMax = 256;
-inline constexpr size_t kAddressesMax = 2'048;  // of all targets together
+inline constexpr size_t kTargetsMax = 16'384;
+inline constexpr size_t kAddressesMax = 32'768;  // of all targets together
 inline constexpr size_t kTargetNameBytesMax = 63;
 inline constexpr size_t kPathBytesMax = 1'024;
 inline constexpr size_t kSocketPathBytesMax = 107;  // sockaddr_un::sun_path without its NUL, unix(7)

@@ -247,6 +247,12 @@ TEST(Config, OverlappingTargets) {
   EXPECT_EQ(two("0.0.0.0/0:5432", "[fd00::1]:5432"), "");
   EXPECT_NE(address_problems("\"10.0.0.1:1\", \"10.0.0.1:1\"").find("warning: `10.0.0.1:1` overlaps"),
             std::string::npos);
+  // The first that it overlaps is named, whichever encloses which, and neighbours in between do not hide it.
+  EXPECT_EQ(address_problems("\"10.0.0.9:1\", \"10.0.0.2:1\", \"10.0.0.4/31:1\", \"10.0.0.0/28:1\", \"10.0.0.0/24:2\""),
+            "s.yaml:3:93: warning: `10.0.0.0/28:1` overlaps `10.0.0.9:1` in line 3\n  hint: one of them is enough\n");
+  EXPECT_EQ(address_problems("\"10.0.0.0/24:1\", \"10.0.0.0/28:1\", \"10.0.1.1:1\", \"10.0.0.200:1\""),
+            "s.yaml:3:65: warning: `10.0.0.0/28:1` overlaps `10.0.0.0/24:1` in line 3\n  hint: one of them is enough\n"
+            "s.yaml:3:96: warning: `10.0.0.200:1` overlaps `10.0.0.0/24:1` in line 3\n  hint: one of them is enough\n");
 }
 
 TEST(Config, ManyTargetsAndAddressesAreBounded) {
@@ -255,11 +261,18 @@ TEST(Config, ManyTargetsAndAddressesAreBounded) {
     text += "  - {name: t" + std::to_string(i) +
             ", protocol: postgres, addresses: [\"10.0.0.1:" + std::to_string(i + 1) + "\"]}\n";
   }
-  EXPECT_NE(problems_of(text).find("more than 256 targets"), std::string::npos);
-  std::string addresses;
-  for (size_t i = 0; i <= kAddressesMax; ++i)
-    addresses += (i == 0 ? "" : ", ") + std::string("\"10.0.0.1:") + std::to_string(i + 1) + "\"";
-  EXPECT_NE(address_problems(addresses).find("more than 2048 addresses"), std::string::npos);
+  EXPECT_NE(problems_of(text).find("more than 16384 targets"), std::string::npos);
+  const size_t last_line = text.rfind('\n', text.size() - 2) + 1;
+  EXPECT_EQ(good(text.substr(0, last_line)).targets.size(), kTargetsMax);
+  std::string addresses = "version: 1\ntargets:\n";
+  constexpr size_t kOfOneTarget = 8'192;
+  for (size_t i = 0; i <= kAddressesMax; ++i) {
+    if (i % kOfOneTarget == 0)
+      addresses += (i > 0 ? "]}\n" : "") + std::string("  - {name: t") + std::to_string(i) +
+                   ", protocol: postgres, addresses: [";
+    addresses += (i % kOfOneTarget == 0 ? "" : ", ") + std::string("\"10.0.0.1:") + std::to_string(i + 1) + "\"";
+  }
+  EXPECT_NE(problems_of(addresses + "]}\n").find("more than 32768 addresses"), std::string::npos);
 }
 
 TEST(Config, UnreadableFiles) {
