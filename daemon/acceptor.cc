@@ -230,11 +230,15 @@ void Acceptor::take(UniqueFd client, const sockaddr_storage& peer) {
   subject.info.destination = address_text(note->original);
   subject.direction = target->direction;
   subject.protocol = target->protocol;
-  const bool taken = resolver_.resolve(facts_of(*note), [this, arrival](policies::AttestedIdentity identity) {
-    arrival->subject.info.actor.attested = std::move(identity);
-    hand_over(arrival);
-  });
-  if (!taken) refuse(std::move(arrival->client), "too many connections wait for their identity");
+  const identity::Taken taken =
+      resolver_.resolve(facts_of(*note), [this, arrival](policies::AttestedIdentity identity) {
+        arrival->subject.info.actor.attested = std::move(identity);
+        hand_over(arrival);
+      });
+  if (taken == identity::Taken::too_many_wait)
+    refuse(std::move(arrival->client), "too many connections wait for their identity");
+  if (taken == identity::Taken::nobody_to_ask)
+    refuse(std::move(arrival->client), "the connecting process cannot be identified: the privileged helper is gone");
 }
 
 // On the acceptor's thread or the resolver's.

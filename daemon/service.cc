@@ -1,13 +1,12 @@
 #include "daemon/service.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -16,7 +15,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <thread>
 
@@ -30,6 +28,10 @@
 #include "daemon/control/metrics_server.h"
 #include "daemon/control/server.h"
 #include "daemon/identity/resolver.h"
+#include "daemon/privilege/account.h"
+#include "daemon/privilege/identity_change.h"
+#include "daemon/privilege/syscall_filter.h"
+#include "daemon/privileged_work.h"
 #include "daemon/recorder.h"
 #include "daemon/service_operations.h"
 #include "daemon/target_table.h"
@@ -48,7 +50,7 @@ constexpr unsigned kWorkersMax = 64;
 // Between looks at whether the workers are done, while draining.
 constexpr long kDrainLookMs = 50;
 
-// Descriptors for as many sessions as the system grants; no core dump may hold what passes through.
+// Descriptors for as many sessions as the system grants.
 void prepare_process() {
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
@@ -56,11 +58,6 @@ void prepare_process() {
     if (setrlimit(RLIMIT_NOFILE, &files) != 0)
       spdlog::warn("descriptor limit stays at its default: {}", std::generic_category().message(errno));
   }
-  const rlimit no_core{0, 0};
-  if (setrlimit(RLIMIT_CORE, &no_core) != 0)
-    spdlog::warn("core dumps could not be limited: {}", std::generic_category().message(errno));
-  if (prctl(PR_SET_DUMPABLE, 0) != 0)
-    spdlog::warn("core dumps could not be disabled: {}", std::generic_category().message(errno));
   signal(SIGPIPE, SIG_IGN);
 }
 
@@ -70,32 +67,26 @@ sigset_t service_signals() {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGHUP);
+  sigaddset(&set, SIGCHLD);  // the helper
   return set;
 }
 
-Status make_directory(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) return {};
-  const mode_t before = umask(0077);  // parents too
-  std::filesystem::create_directories(path, error);
-  umask(before);
-  if (error) return fail("create " + path + ": " + error.message());
-  return {};
-}
-
-Result<std::string> read_mounts() {
-  UniqueFd file(::open("/proc/mounts", O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return fail_errno("open /proc/mounts", errno);
-  constexpr size_t kMountsBytesMax = 4u << 20;
-  std::string text;
-  char chunk[16 * 1024];
-  for (;;) {
-    const ssize_t got = ::read(file.get(), chunk, sizeof chunk);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno("read /proc/mounts", errno);
-    if (got == 0 || text.size() > kMountsBytesMax) return text;
-    text.append(chunk, static_cast<size_t>(got));
+// Who the daemon becomes. A user that the configuration names has to be there; the one that packages make need not.
+Result<privilege::Account> choose_account(const config::Config& config) {
+  const privilege::Account own{"root", geteuid(), getegid()};
+  const std::string& name = config.user.empty() ? config::kDefaultUser : config.user;
+  auto found = privilege::find_account(name);
+  if (!found) return tl::unexpected(found.error());
+  if (found->has_value() && geteuid() == 0) return **found;
+  if (geteuid() != 0) {
+    spdlog::warn("not started as root: the daemon keeps its user {}", own.uid);
+    return own;
   }
+  if (!config.user.empty())
+    return fail("there is no user " + name + ", which the configuration names; useradd --system makes one");
+  spdlog::warn("there is no user {}: the daemon keeps user root, without root's capabilities (useradd --system {})",
+               name, name);
+  return own;
 }
 
 // Null where no machine speaks the protocol; the configuration does not accept such a target.
@@ -120,19 +111,27 @@ class Service {
 
  private:
   [[nodiscard]] Status start();
+  [[nodiscard]] Status take_directories();
+  [[nodiscard]] Status give_up_root();
   [[nodiscard]] Status open_log();
   [[nodiscard]] Status start_steering();
-  void start_acceleration();
+  void report_acceleration();
   [[nodiscard]] Status start_workers();
   [[nodiscard]] Status start_acceptor();
-  void serve();
+  [[nodiscard]] int serve();
+  void helper_is_gone();
   void drain();
   void stop();
   [[nodiscard]] std::vector<session::Worker*> workers() const;
 
   const config::Config& config_;
   std::shared_ptr<const policies::PolicySet> first_policies_;
+  privilege::Account account_;
+  UniqueFd audit_directory_;  // stays open: audit_path_ may lead through it
+  std::string audit_path_;    // as the daemon's user reaches it
+  UniqueFd bound_control_socket_;
   // In the order in which they need each other; taken down in the reverse.
+  std::unique_ptr<PrivilegedWork> privileged_;
   std::unique_ptr<audit::AuditLog> log_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<interception::Steering> steering_;
@@ -161,6 +160,12 @@ int Service::run() {
   const sigset_t signals = service_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before the first thread, so that the main thread alone gets them
   prepare_process();
+  auto account = choose_account(config_);
+  if (!account) {
+    spdlog::error("start: {}", account.error().message);
+    return kExitConfiguration;
+  }
+  account_ = std::move(*account);
   if (Status started = start(); !started) {
     spdlog::error("start: {}", started.error().message);
     sd_notifyf(0, "STATUS=start failed: %s", started.error().message.c_str());
@@ -173,28 +178,40 @@ int Service::run() {
     stop();
     return kExitFailed;
   }
-  serve();
+  const int status = serve();
   drain();
   stop();
-  return 0;
+  return status;
 }
 
 Status Service::start() {
-  if (Status made = make_directory(config_.state_directory); !made) return made;
-  if (Status made = make_directory(config_.audit.directory); !made) return made;
+  // Before steering, whose lock and listeners must not live on in another process.
+  auto privileged = PrivilegedWork::start(config_);
+  if (!privileged) return tl::unexpected(privileged.error());
+  privileged_ = std::move(*privileged);
+  const pthread_t main_thread = pthread_self();
+  privileged_->helper().on_broken([main_thread] { pthread_kill(main_thread, SIGCHLD); });
+  if (Status taken = take_directories(); !taken) return taken;
+  // What fails here is recorded all the same, once there is a log.
+  const Status steered = start_steering();
+  auto bound = control::bind_control_socket(config_.control_socket, account_.uid);
+  if (bound) bound_control_socket_ = std::move(*bound);
+  if (Status given_up = give_up_root(); !given_up) return within("give up root", given_up.error());
   if (Status opened = open_log(); !opened) return opened;
-  if (Status started = start_steering(); !started) return started;
+  if (!steered) return steered;
+  if (!bound) return within("control socket", bound.error());
+  report_acceleration();
   if (Status started = start_workers(); !started) return started;
   if (Status started = start_acceptor(); !started) return started;
   // Alive and able to serve: from here on connects are led to us.
   if (Status live = steering_->go_live(); !live) return within("go live", live.error());
-  operations_ =
-      std::make_unique<ServiceOperations>(ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_,
-                                                       *acceptor_, *watcher_, *analysis_, workers(),
-                                                       system_clock().utc_ns()});
+  operations_ = std::make_unique<ServiceOperations>(
+      ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_, *acceptor_, *watcher_, *analysis_,
+                   *privileged_, audit_path_, workers(), system_clock().utc_ns()});
   control::ServerOptions options;
   options.socket_path = config_.control_socket;
-  auto control = control::ControlServer::start(options, *operations_);
+  options.executable_path = [this](pid_t pid) { return privileged_->executable_path(pid); };
+  auto control = control::ControlServer::start(options, *operations_, std::move(bound_control_socket_));
   if (!control) return within("control socket", control.error());
   control_ = std::move(*control);
   if (config_.metrics.empty()) return {};
@@ -206,9 +223,41 @@ Status Service::start() {
   return {};
 }
 
+// Makes them, gives them to the daemon's user, and holds on to the one that it may not be able to reach by its path.
+Status Service::take_directories() {
+  if (Status given = privilege::give_directory(config_.state_directory, account_); !given) return given;
+  if (Status given = privilege::give_directory(config_.audit.directory, account_); !given) return given;
+  audit_directory_.reset(::open(config_.audit.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!audit_directory_.valid()) return fail_errno("open " + config_.audit.directory, errno);
+  return {};
+}
+
+// From here on this process has nothing that its user does not have. No thread runs yet: capabilities are a thread's
+// own.
+Status Service::give_up_root() {
+  const auto permitted = privilege::permitted_capabilities();
+  if (!permitted) return tl::unexpected(permitted.error());
+  privilege::CapabilitySet keep;
+  if (steering_ != nullptr && permitted->has(CAP_BPF)) {
+    // Old kernels want CAP_BPF for every use of a map: found by trying.
+    if (Status set = privilege::set_effective({}); !set) return set;
+    if (!steering_->works_with_present_capabilities()) keep = {CAP_BPF};
+    if (Status set = privilege::set_effective(*permitted); !set) return set;
+  }
+  if (Status became = privilege::become(account_, keep); !became) return became;
+  if (Status filtered = privilege::filter_system_calls(privilege::FilteredProcess::daemon); !filtered) return filtered;
+  audit_path_ = privilege::reachable_path(config_.audit.directory, audit_directory_.get());
+  spdlog::info(
+      "runs as user {} ({}) with capabilities {}, no new privileges, {}; helper is process {}", account_.name,
+      geteuid(), privilege::to_text(keep),
+      privilege::filters_system_calls() ? "system calls filtered" : "NO system call filter (built with sanitizers)",
+      privileged_->helper().pid());
+  return {};
+}
+
 Status Service::open_log() {
   audit::LogOptions options;
-  options.directory = config_.audit.directory;
+  options.directory = audit_path_;
   options.durability =
       config_.audit.durability == config::Durability::strict ? audit::Durability::strict : audit::Durability::relaxed;
   char host[256] = {};
@@ -234,11 +283,12 @@ Status Service::start_steering() {
   interception::SteeringOptions options;
   options.bpf_directory = config_.bpf_directory;
   options.cgroup_path = config_.cgroup_path;
+  options.broker = privileged_.get();
   auto steering = interception::Steering::start(options);
   if (!steering) return within("steering", steering.error());
   steering_ = std::move(*steering);
   spdlog::info("{}", steering_->capability_line());
-  start_acceleration();
+  steering_->prepare_acceleration(steered_targets(config_.targets));
   auto listeners = steering_->open_listeners();
   if (!listeners) return within("listeners", listeners.error());
   listeners_ = std::move(*listeners);
@@ -246,8 +296,8 @@ Status Service::start_steering() {
 }
 
 // Which way each word of the configuration comes to, once, as a line and as an event.
-void Service::start_acceleration() {
-  const interception::AccelerationReport& report = steering_->prepare_acceleration(steered_targets(config_.targets));
+void Service::report_acceleration() {
+  const interception::AccelerationReport& report = steering_->acceleration();
   for (const auto& [word, accelerate] :
        {std::pair("auto", config::Accelerate::auto_), {"on", config::Accelerate::on}}) {
     const auto asks = [&](const config::Target& target) { return target.accelerate == accelerate; };
@@ -311,11 +361,9 @@ Status Service::start_workers() {
 }
 
 Status Service::start_acceptor() {
-  auto mounts = read_mounts();
-  if (!mounts) return tl::unexpected(mounts.error());
-  auto reader = identity::ProcReader::open("/proc", identity::find_cgroup_mount(*mounts));
-  if (!reader) return within("identity", reader.error());
-  resolver_ = std::make_unique<identity::Resolver>(std::move(*reader), identity::system_names(), system_clock());
+  if (privileged_->executable_path(getpid()).empty()) return fail("identity: /proc cannot be read");
+  resolver_ =
+      std::make_unique<identity::Resolver>(privileged_->process_lookup(), identity::system_names(), system_clock());
   if (Status started = resolver_->start(); !started) return started;
   acceptor_ = std::make_unique<Acceptor>(*steering_, targets_, *resolver_, *recorder_, workers());
   if (Status started = acceptor_->start(listeners_); !started) return started;
@@ -330,7 +378,8 @@ std::vector<session::Worker*> Service::workers() const {
   return all;
 }
 
-void Service::serve() {
+// 0: told to stop; 1: the helper is gone.
+int Service::serve() {
   const size_t rules = first_policies_->rule_count();
   spdlog::info("sluice {} protects {} targets with {} rules, policy {}", kVersion, config_.targets.size(), rules,
                first_policies_->version());
@@ -339,9 +388,15 @@ void Service::serve() {
   for (;;) {
     int received = 0;
     if (sigwait(&signals, &received) != 0) continue;
+    if (received == SIGCHLD) {
+      privileged_->helper().look_after_child();
+      if (!privileged_->helper().is_broken()) continue;
+      helper_is_gone();
+      return kExitFailed;
+    }
     if (received != SIGHUP) {
       spdlog::info("told to stop (signal {})", received);
-      return;
+      return 0;
     }
     sd_notify(0, "RELOADING=1");
     control::Caller caller;
@@ -354,6 +409,14 @@ void Service::serve() {
         operations_->reload(caller);  // has logged and recorded what came of it
     sd_notify(0, "READY=1");
   }
+}
+
+// Nobody can be identified, and no other helper can be had without root: whoever started the daemon starts it again.
+void Service::helper_is_gone() {
+  const std::string why = "the privileged helper is gone: " + privileged_->helper().failure();
+  spdlog::error("{}; the daemon ends, when_down decides about new connections", why);
+  events::EventBuilder event = recorder_->own(EventType::control_failure, EventOutcome::failure, "daemon");
+  recorder_->publish(event.detail(why));
 }
 
 void Service::drain() {
@@ -402,6 +465,7 @@ void Service::stop() {
   steering_.reset();
   recorder_.reset();
   log_.reset();  // seals the segment
+  privileged_.reset();
   spdlog::info("stopped");
 }
 

@@ -224,7 +224,8 @@ control::KillResult ServiceOperations::kill(std::string_view id, const Caller& c
 control::ReloadResult ServiceOperations::reload(const Caller& caller) {
   const std::lock_guard lock(reload_mutex_);
   control::ReloadResult result;
-  config::Loaded loaded = config::load_all(parts_.config.file);
+  config::Loaded loaded = config::load_all(
+      parts_.config.file, [this](const std::string& path) { return parts_.privileged.open_to_read(path); });
   std::string why;
   if (!loaded.usable()) {
     why = config::format_text(loaded.problems);
@@ -245,8 +246,8 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
   const config::Config& then = parts_.config;
   if (now.audit.directory != then.audit.directory || now.audit.durability != then.audit.durability ||
       now.control_socket != then.control_socket || now.bpf_directory != then.bpf_directory ||
-      now.cgroup_path != then.cgroup_path) {
-    const char* const notice = "audit, control and steering settings take effect at the next start";
+      now.cgroup_path != then.cgroup_path || now.user != then.user) {
+    const char* const notice = "user, audit, control and steering settings take effect at the next start";
     spdlog::warn("reload: {}", notice);
     result.problems.push_back({then.file, 0, 0, policies::Severity::warning, notice, ""});
   }

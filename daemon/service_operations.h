@@ -14,6 +14,7 @@
 #include "daemon/config/config.h"
 #include "daemon/control/operations.h"
 #include "daemon/interception/steering.h"
+#include "daemon/privileged_work.h"
 #include "daemon/recorder.h"
 #include "daemon/session/policy_source.h"
 #include "daemon/session/worker.h"
@@ -32,6 +33,8 @@ struct ServiceParts {
   Acceptor& acceptor;
   Watcher& watcher;
   const command::AnalysisPool& analysis;
+  PrivilegedWork& privileged;
+  std::string audit_path;  // as the daemon's user reaches it
   std::vector<session::Worker*> workers;
   int64_t started_ns = 0;
 };
@@ -46,7 +49,7 @@ class ServiceOperations final : public control::Operations {
   std::optional<control::SessionView> session(std::string_view id) override;
   control::KillResult kill(std::string_view id, const control::Caller& caller) override;
   control::ReloadResult reload(const control::Caller& caller) override;
-  std::string audit_directory() const override { return parts_.config.audit.directory; }
+  std::string audit_directory() const override { return parts_.audit_path; }
   Status record_log_read(const control::Caller& caller, std::string_view what) override;
 
   void set_draining() { draining_.store(true, std::memory_order_relaxed); }

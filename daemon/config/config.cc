@@ -25,8 +25,9 @@ using policies::YamlNode;
 
 constexpr Standing kLater = Standing::later;
 
-constexpr Word kFileKeys[] = {{"version"}, {"targets"},  {"policies"},      {"state_directory"},  {"audit"},
-                              {"control"}, {"steering"}, {"sinks", kLater}, {"identity", kLater}, {"metrics"}};
+constexpr Word kFileKeys[] = {{"version"},       {"targets"},          {"policies"}, {"state_directory"},
+                              {"audit"},         {"control"},          {"steering"}, {"user"},
+                              {"sinks", kLater}, {"identity", kLater}, {"metrics"}};
 constexpr Word kTargetKeys[] = {{"name"},
                                 {"protocol"},
                                 {"addresses"},
@@ -79,6 +80,7 @@ class ConfigReader {
     if (const YamlNode* control = FieldReader::find(document, "control")) read_control(*control);
     if (const YamlNode* steering = FieldReader::find(document, "steering")) read_steering(*steering);
     if (const YamlNode* metrics = FieldReader::find(document, "metrics")) read_metrics(*metrics);
+    if (const YamlNode* user = FieldReader::find(document, "user")) read_user(*user);
     check_audit_directory(document);
     return config_;
   }
@@ -222,6 +224,18 @@ class ConfigReader {
     path(node, "cgroup", config_.cgroup_path);
   }
 
+  // Whether there is such a user is for the start to find out: a configuration may be checked on another host.
+  void read_user(const YamlNode& node) {
+    const std::optional<std::string> name = reader_.text(node, "`user`", kUserNameBytesMax);
+    if (!name) return;
+    const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+    if (!std::all_of(name->begin(), name->end(), fits) || name->front() == '-') {
+      reader_.error(node, "`user` has to be the name of a user", "lower-case letters, digits, `_` and `-`");
+      return;
+    }
+    config_.user = *name;
+  }
+
   // Every byte below the audit directory is covered by `audit verify`, so nothing else may live there.
   void check_audit_directory(const YamlNode& document) {
     const YamlNode* audit = FieldReader::find(document, "audit");
@@ -300,8 +314,8 @@ Reading read_text(std::string_view text, const std::string& file, Problems& prob
 
 }  // namespace
 
-Reading read(const std::string& file, Problems& problems) {
-  const std::optional<std::string> text = policies::read_text_file(file, problems);
+Reading read(const std::string& file, Problems& problems, const policies::FileOpener& opener) {
+  const std::optional<std::string> text = policies::read_text_file(file, problems, opener);
   if (text) return read_text(*text, file, problems);
   Reading reading;
   reading.config.file = file;

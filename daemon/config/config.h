@@ -10,6 +10,7 @@
 
 #include "policies/rules/facts.h"
 #include "policies/rules/problem.h"
+#include "policies/rules/text_file.h"
 
 namespace sluice::config {
 
@@ -52,13 +53,16 @@ struct Config {
   std::string metrics;  // "127.0.0.1:9464": where Prometheus scrapes; empty: on the control socket alone
   std::string bpf_directory = "/sys/fs/bpf/sluice";
   std::string cgroup_path;  // steering is attached here; empty: the cgroup v2 root
+  std::string user;         // that the daemon becomes; empty: kDefaultUser where there is one, else it stays who it is
 };
 
+inline constexpr const char* kDefaultUser = "sluice";
 inline constexpr const char* kDefaultConfigFile = "/etc/sluice/sluice.yaml";
 
 inline constexpr size_t kTargetsMax = 16'384;
 inline constexpr size_t kAddressesMax = 32'768;  // of all targets together
 inline constexpr size_t kTargetNameBytesMax = 63;
+inline constexpr size_t kUserNameBytesMax = 32;  // useradd(8)
 inline constexpr size_t kPathBytesMax = 1'024;
 inline constexpr size_t kSocketPathBytesMax = 107;  // sockaddr_un::sun_path without its NUL, unix(7)
 inline constexpr uint64_t kStatementBytesLeast = 4u << 10;
@@ -77,7 +81,8 @@ struct Reading {
   Config config;
   bool valid = false;
 };
-[[nodiscard]] Reading read(const std::string& file, policies::Problems& problems);
+[[nodiscard]] Reading read(const std::string& file, policies::Problems& problems,
+                           const policies::FileOpener& opener = policies::open_to_read);
 
 [[nodiscard]] std::vector<std::string> target_names(const Config& config);
 

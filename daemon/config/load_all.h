@@ -26,6 +26,7 @@ struct Loaded {
 };
 
 // Policies are read even where the configuration has errors, as far as it says where they are.
-[[nodiscard]] Loaded load_all(const std::string& config_file);
+[[nodiscard]] Loaded load_all(const std::string& config_file,
+                              const policies::FileOpener& opener = policies::open_to_read);
 
 }  // namespace sluice::config

@@ -18,7 +18,6 @@
 namespace sluice::control {
 namespace {
 
-constexpr int kBacklog = 64;
 constexpr mode_t kSocketMode = 0660;
 
 std::optional<gid_t> admin_group() {
@@ -31,14 +30,16 @@ std::optional<gid_t> admin_group() {
 }
 
 // Missing directories are made for the daemon alone; the last one lets the admin group through, where there is one.
-Status make_directory(const std::filesystem::path& directory, std::optional<gid_t> admins) {
+Status make_directory(const std::filesystem::path& directory, uid_t owner, std::optional<gid_t> admins) {
   std::error_code error;
   if (directory.empty() || std::filesystem::is_directory(directory, error)) return {};
-  if (Status parent = make_directory(directory.parent_path(), std::nullopt); !parent) return parent;
+  if (Status parent = make_directory(directory.parent_path(), static_cast<uid_t>(-1), std::nullopt); !parent)
+    return parent;
   if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno("make " + directory.string(), errno);
-  if (admins &&
-      (::chown(directory.c_str(), static_cast<uid_t>(-1), *admins) < 0 || ::chmod(directory.c_str(), 0710) < 0)) {
-    return fail_errno("give " + directory.string() + " to the group " + kAdminGroup, errno);
+  // In this order: what is somebody else's takes CAP_FOWNER.
+  if ((admins && ::chmod(directory.c_str(), 0710) < 0) ||
+      ::chown(directory.c_str(), owner, admins.value_or(static_cast<gid_t>(-1))) < 0) {
+    return fail_errno("give " + directory.string() + " to the daemon's user and the group " + kAdminGroup, errno);
   }
   return {};
 }
@@ -59,7 +60,7 @@ Status remove_stale(const std::string& path) {
 
 }  // namespace
 
-Result<UniqueFd> listen_unix(const std::string& path) {
+Result<UniqueFd> bind_unix(const std::string& path, uid_t owner) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.empty() || path[0] != '/') return fail("control socket '" + path + "': not an absolute path");
@@ -70,25 +71,24 @@ Result<UniqueFd> listen_unix(const std::string& path) {
   std::memcpy(address.sun_path, path.data(), path.size());
 
   const std::optional<gid_t> admins = admin_group();
-  if (const Status made = make_directory(std::filesystem::path(path).parent_path(), admins); !made) {
+  if (const Status made = make_directory(std::filesystem::path(path).parent_path(), owner, admins); !made) {
     return within("control socket", made.error());
   }
   if (const Status removed = remove_stale(path); !removed) return within("control socket", removed.error());
 
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return fail_errno("control socket", errno);
-  // Until chown has happened nobody else may open it; bind() makes the file under the umask of the process, which is
+  // Until then nobody else may open it; bind() makes the file under the umask of the process, which is
   // process-wide, but no other thread exists yet.
   const mode_t before = ::umask(0177);
   const int bound = ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const int bind_error = errno;
   ::umask(before);
   if (bound < 0) return fail_errno("bind " + path, bind_error);
-  if (admins && ::chown(path.c_str(), static_cast<uid_t>(-1), *admins) < 0) {
-    return fail_errno("give " + path + " to the group " + kAdminGroup, errno);
-  }
+  // Nobody can connect before it listens. The mode first: what is somebody else's takes CAP_FOWNER.
   if (::chmod(path.c_str(), kSocketMode) < 0) return fail_errno("chmod " + path, errno);
-  if (::listen(socket.get(), kBacklog) < 0) return fail_errno("listen on " + path, errno);
+  if (::chown(path.c_str(), owner, admins.value_or(static_cast<gid_t>(-1))) < 0)
+    return fail_errno("give " + path + " to the daemon's user and the group " + kAdminGroup, errno);
   return socket;
 }
 

@@ -2,6 +2,8 @@
 // one that is answered is not. Called once at start, before any other thread exists.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "daemon/base/result.h"
@@ -9,7 +11,8 @@
 
 namespace sluice::control {
 
-// A listening, close-on-exec, non-blocking socket at `path`: mode 0660, group sluice-admin where that exists.
-[[nodiscard]] Result<UniqueFd> listen_unix(const std::string& path);
+// A bound, close-on-exec, non-blocking socket at `path`: mode 0660, of `owner` and of the group sluice-admin where that
+// exists. It does not listen yet.
+[[nodiscard]] Result<UniqueFd> bind_unix(const std::string& path, uid_t owner);
 
 }  // namespace sluice::control

@@ -24,16 +24,16 @@ std::string user_name(uid_t uid) {
   return found->pw_name;
 }
 
-std::string exe_path(pid_t pid) {
+}  // namespace
+
+std::string executable_path(pid_t pid) {
   char target[PATH_MAX];
   const std::string link = "/proc/" + std::to_string(pid) + "/exe";
   const ssize_t length = ::readlink(link.c_str(), target, sizeof target);
   return length > 0 ? std::string(target, static_cast<size_t>(length)) : std::string();
 }
 
-}  // namespace
-
-Result<Caller> identify_peer(int fd) {
+Result<Caller> identify_peer(int fd, const ExecutablePath& executable_path) {
   ucred credentials = {};
   socklen_t size = sizeof credentials;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return fail_errno("peer credentials", errno);
@@ -42,7 +42,7 @@ Result<Caller> identify_peer(int fd) {
   caller.uid = credentials.uid;
   caller.gid = credentials.gid;
   caller.user = user_name(credentials.uid);
-  caller.exe = exe_path(credentials.pid);
+  caller.exe = executable_path(credentials.pid);
   return caller;
 }
 

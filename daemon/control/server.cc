@@ -24,6 +24,7 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr unsigned kHttpVersion = 11;
+constexpr int kBacklog = 64;
 
 const char* content_type_of(ReplyForm form) {
   switch (form) {
@@ -121,7 +122,7 @@ void serve(SocketStream& stream, const ServerOptions& options, Operations& opera
     return refuse_request(stream, options, 408, "the request did not arrive in time");
   if (ec) return refuse_request(stream, options, 400, "not a request: " + ec.message());
 
-  Result<Caller> caller = identify_peer(stream.fd());
+  Result<Caller> caller = identify_peer(stream.fd(), options.executable_path);
   if (!caller)
     return refuse_request(stream, options, 403, "the caller cannot be identified: " + caller.error().message);
   const auto& message = parser.get();
@@ -165,9 +166,15 @@ class Server final : public ControlServer {
 
 }  // namespace
 
-Result<std::unique_ptr<ControlServer>> ControlServer::start(const ServerOptions& options, Operations& operations) {
-  Result<UniqueFd> listener = listen_unix(options.socket_path);
+Result<UniqueFd> bind_control_socket(const std::string& path, uid_t owner) {
+  return bind_unix(path, owner);
+}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(const ServerOptions& options, Operations& operations,
+                                                            UniqueFd bound) {
+  Result<UniqueFd> listener = bound.valid() ? std::move(bound) : bind_unix(options.socket_path, geteuid());
   if (!listener) return tl::unexpected<Error>(listener.error());
+  if (::listen(listener->get(), kBacklog) < 0) return fail_errno("listen on " + options.socket_path, errno);
   UniqueFd cancel(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!cancel.valid()) return fail_errno("control server: eventfd", errno);
   return std::make_unique<Server>(options, operations, std::move(*listener), std::move(cancel));

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -67,6 +68,10 @@ Result<ProcReader> ProcReader::open(const std::string& proc, const std::string& 
     if (!cgroup_fd.valid()) return fail_errno("open " + cgroup_mount, errno);
   }
   return ProcReader(std::move(proc_fd), std::move(cgroup_fd), cgroup_mount);
+}
+
+std::optional<ProcessLook> ProcReader::look(const ProcessFacts& facts, CgroupPath cgroup) {
+  return ProcessLook{executable(facts), cgroup == CgroupPath::wanted ? cgroup_path(facts) : std::string()};
 }
 
 bool ProcReader::same_process(const ProcessFacts& facts) const {

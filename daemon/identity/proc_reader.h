@@ -12,26 +12,17 @@
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/identity/process_facts.h"
+#include "daemon/identity/process_lookup.h"
 
 namespace sluice::identity {
 
-// What identifies the content of an executable file for a cache of hashes.
-struct FileStamp {
-  uint64_t device = 0, inode = 0, size = 0;
-  int64_t modified_ns = 0, changed_ns = 0;
-  bool operator==(const FileStamp&) const = default;
-};
-
-struct Executable {
-  std::string path;  // empty where the file is deleted
-  FileStamp stamp;
-  UniqueFd file;  // the very file that runs, whatever its path leads to now
-};
-
-class ProcReader {
+class ProcReader final : public ProcessLookup {
  public:
   // `proc`: "/proc"; `cgroup_mount`: where cgroup v2 is mounted, empty where it is not. Tests give their own.
   [[nodiscard]] static Result<ProcReader> open(const std::string& proc, const std::string& cgroup_mount);
+
+  // Both of what follows. Never empty. Reading another user's executable takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+  [[nodiscard]] std::optional<ProcessLook> look(const ProcessFacts& facts, CgroupPath cgroup) override;
 
   // Is the process that was noted still the one that has this number?
   [[nodiscard]] bool same_process(const ProcessFacts& facts) const;

@@ -8,6 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "daemon/identity/proc_reader.h"
+
 namespace sluice::identity {
 namespace {
 
@@ -60,6 +62,12 @@ std::string sha256_of_file(int fd, uint64_t size) {
   return hex;
 }
 
+void set_cgroup(policies::AttestedIdentity& identity, const std::string& cgroup) {
+  identity.cgroup = cgroup;
+  identity.unit = unit_of(cgroup);
+  identity.container = container_of(cgroup);
+}
+
 template <typename Map>
 void make_room(Map& map) {
   // Entries are few on any real host; a full cache starts again rather than keeping an order for eviction.
@@ -73,8 +81,8 @@ NameService& system_names() {
   return names;
 }
 
-Resolver::Resolver(ProcReader reader, NameService& names, const Clock& clock)
-    : reader_(std::move(reader)), names_(names), clock_(clock) {}
+Resolver::Resolver(std::unique_ptr<ProcessLookup> lookup, NameService& names, const Clock& clock)
+    : lookup_(std::move(lookup)), names_(names), clock_(clock) {}
 
 Status Resolver::start() {
   auto thread = Thread::start("identity", kSmallStackBytes, [this] { run(); });
@@ -92,51 +100,55 @@ Resolver::~Resolver() {
   thread_.join();
 }
 
-bool Resolver::resolve(const ProcessFacts& facts, Done done) {
+Taken Resolver::resolve(const ProcessFacts& facts, Done done) {
   policies::AttestedIdentity identity;
   identity.pid = facts.pid;
   identity.uid = facts.uid;
   identity.gid = facts.gid;
-  fill_cgroup(identity, facts);
+  const CgroupPath cgroup = fill_cgroup(identity, facts) ? CgroupPath::known : CgroupPath::wanted;
+  if (cgroup == CgroupPath::known && fill_from_process(identity, facts)) {
+    done(std::move(identity));
+    return Taken::yes;
+  }
+  auto look = lookup_->look(facts, cgroup);
+  if (!look.has_value()) return Taken::nobody_to_ask;
+  if (cgroup == CgroupPath::wanted) keep_cgroup(identity, facts, std::move(look->cgroup));
   if (fill_from_process(identity, facts)) {
     done(std::move(identity));
-    return true;
+    return Taken::yes;
   }
-  std::optional<Executable> exe = reader_.executable(facts);
+  std::optional<Executable> exe = std::move(look->executable);
   if (exe.has_value()) identity.exe = exe->path;
   if (fill_from_caches(identity, exe)) {
     if (exe.has_value()) keep_process(identity, facts);
     done(std::move(identity));
-    return true;
+    return Taken::yes;
   }
   {
     const std::lock_guard lock(mutex_);
-    if (queue_.size() >= kQueueMax || stopping_) return false;
+    if (queue_.size() >= kQueueMax || stopping_) return Taken::too_many_wait;
     queue_.push_back({std::move(identity), std::move(exe), std::move(done)});
   }
   work_.notify_one();
+  return Taken::yes;
+}
+
+// True where it is known from an earlier connection.
+bool Resolver::fill_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts) {
+  if (facts.cgroup_id == 0) return false;
+  const std::lock_guard lock(mutex_);
+  const auto found = cgroups_.find(facts.cgroup_id);
+  if (found == cgroups_.end()) return false;
+  set_cgroup(identity, found->second);
   return true;
 }
 
-void Resolver::fill_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts) {
-  bool known = false;
-  if (facts.cgroup_id != 0) {
-    const std::lock_guard lock(mutex_);
-    if (const auto found = cgroups_.find(facts.cgroup_id); found != cgroups_.end()) {
-      identity.cgroup = found->second;
-      known = true;
-    }
-  }
-  if (!known) {
-    identity.cgroup = reader_.cgroup_path(facts);
-    if (!identity.cgroup.empty() && facts.cgroup_id != 0) {
-      const std::lock_guard lock(mutex_);
-      make_room(cgroups_);
-      cgroups_.emplace(facts.cgroup_id, identity.cgroup);  // ids are not used again, and a v2 cgroup cannot be renamed
-    }
-  }
-  identity.unit = unit_of(identity.cgroup);
-  identity.container = container_of(identity.cgroup);
+void Resolver::keep_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts, std::string cgroup) {
+  set_cgroup(identity, cgroup);
+  if (cgroup.empty() || facts.cgroup_id == 0) return;
+  const std::lock_guard lock(mutex_);
+  make_room(cgroups_);
+  cgroups_.emplace(facts.cgroup_id, std::move(cgroup));  // ids are not used again, and a v2 cgroup cannot be renamed
 }
 
 // True where the program of this process was read a moment ago and the names are known too. Without the executable's

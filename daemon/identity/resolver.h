@@ -3,15 +3,16 @@
 // a thread of its own while the session waits, so that no worker and no other connection does.
 //
 // What cannot be resolved stays empty: an empty field matches no allow rule. The numbers (pid, uid, gid) are the
-// kernel's own and are always there. Threading: resolve() from the acceptor's thread. Lifetime: the destructor answers
-// what waits with what is known and joins. Limits: kCacheEntriesMax per cache, kQueueMax waiting, kHashBytesMax of one
-// executable, kNameTtlMs for names.
+// kernel's own and are always there. Where nobody can be asked any more (the helper is gone), nobody is resolved.
+// Threading: resolve() from the acceptor's thread. Lifetime: the destructor answers what waits with what is known and
+// joins. Limits: kCacheEntriesMax per cache, kQueueMax waiting, kHashBytesMax of one executable, kNameTtlMs for names.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,7 +20,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/thread.h"
-#include "daemon/identity/proc_reader.h"
+#include "daemon/identity/process_lookup.h"
 #include "policies/rules/facts.h"
 
 namespace sluice::identity {
@@ -33,6 +34,9 @@ class NameService {
 };
 [[nodiscard]] NameService& system_names();  // getpwuid_r, getgrgid_r
 
+// What became of a question.
+enum class Taken : uint8_t { yes, too_many_wait, nobody_to_ask };
+
 class Resolver {
  public:
   static constexpr size_t kCacheEntriesMax = 4096;
@@ -44,13 +48,12 @@ class Resolver {
 
   using Done = std::function<void(policies::AttestedIdentity)>;
 
-  Resolver(ProcReader reader, NameService& names, const Clock& clock);
+  Resolver(std::unique_ptr<ProcessLookup> lookup, NameService& names, const Clock& clock);
   ~Resolver();
   [[nodiscard]] Status start();
 
-  // Calls `done` once: on this thread before it returns, or on the resolver's own thread. False where too much waits
-  // already; then `done` is not called.
-  [[nodiscard]] bool resolve(const ProcessFacts& facts, Done done);
+  // Calls `done` once: on this thread before it returns, or on the resolver's own thread; not where it is refused.
+  [[nodiscard]] Taken resolve(const ProcessFacts& facts, Done done);
 
  private:
   struct Name {
@@ -84,14 +87,15 @@ class Resolver {
     Done done;
   };
 
-  void fill_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts);
+  [[nodiscard]] bool fill_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts);
+  void keep_cgroup(policies::AttestedIdentity& identity, const ProcessFacts& facts, std::string cgroup);
   [[nodiscard]] bool fill_from_process(policies::AttestedIdentity& identity, const ProcessFacts& facts);
   void keep_process(const policies::AttestedIdentity& identity, const ProcessFacts& facts);
   [[nodiscard]] bool fill_from_caches(policies::AttestedIdentity& identity, const std::optional<Executable>& exe);
   void fill_slowly(policies::AttestedIdentity& identity, const std::optional<Executable>& exe);
   void run();
 
-  ProcReader reader_;
+  const std::unique_ptr<ProcessLookup> lookup_;
   NameService& names_;
   const Clock& clock_;
   std::mutex mutex_;  // guards what follows

@@ -14,6 +14,7 @@
 
 #include "bpf/abi.h"
 #include "daemon/interception/host.h"
+#include "daemon/interception/kernel_broker.h"
 #include "daemon/interception/pins.h"
 
 namespace sluice::interception {
@@ -36,13 +37,6 @@ int keep_log(libbpf_print_level level, const char* format, va_list arguments) {
   log_text += line;
   if (log_text.size() > kLogBytesMax) log_text.erase(0, log_text.size() - kLogBytesMax);
   return 0;
-}
-
-std::string map_pin(const std::string& directory, size_t map) {
-  return directory + "/map_" + kMapNames[map];
-}
-std::string link_pin(const std::string& directory, size_t hook) {
-  return directory + "/link_" + kHooks[hook].name;
 }
 
 Result<bpf_link_info> link_info(int fd) {
@@ -76,6 +70,13 @@ std::array<bpf_map*, kMapCount> maps_of(steering_bpf* skeleton) {
 }
 
 }  // namespace
+
+std::string map_pin(const std::string& directory, size_t map) {
+  return directory + "/map_" + kMapNames[map];
+}
+std::string link_pin(const std::string& directory, size_t hook) {
+  return directory + "/link_" + kHooks[hook].name;
+}
 
 void capture_libbpf_log() {
   libbpf_set_print(keep_log);
@@ -273,7 +274,7 @@ Status Programs::attach_or_update(size_t hook) {
   return {};
 }
 
-std::string Programs::check() const {
+std::string Programs::check(const PinnedObjects& pinned) const {
   if (state_ != State::in_force) return "the programs are not attached yet";
   std::string wrong;
   auto say = [&](size_t hook, const std::string& what) {
@@ -294,12 +295,10 @@ std::string Programs::check() const {
     if (ours->cgroup.cgroup_id != cgroup_id_) say(hook, "detached from the cgroup");
     if (ours->prog_id != program_info.id)
       say(hook, "another program took its place (id " + std::to_string(ours->prog_id) + ")");
-    UniqueFd pinned(bpf_obj_get(link_pin(directory_, hook).c_str()));
-    auto there = pinned.valid() ? link_info(pinned.get()) : Result<bpf_link_info>(fail("gone"));
-    if (!there || there->id != ours->id) say(hook, "the pin of its link is gone or replaced");
+    if (pinned.links[hook] != ours->id) say(hook, "the pin of its link is gone or replaced");
   }
   for (size_t i = 0; i < kMapCount; ++i) {
-    if (access(map_pin(directory_, i).c_str(), F_OK) != 0) {
+    if (pinned.maps[i] == 0) {
       wrong += std::string(wrong.empty() ? "" : "; ") + "the pin of map " + kMapNames[i] + " is gone";
     }
   }

@@ -41,6 +41,12 @@ inline constexpr std::array<Hook, 7> kHooks = {{
 enum class MapId : size_t { endpoints, settings, listeners, exempt, notes, connections, counters, names, mptcp_names };
 inline constexpr size_t kMapCount = 9;
 
+struct PinnedObjects;
+
+// Where things are pinned.
+[[nodiscard]] std::string map_pin(const std::string& directory, size_t map);
+[[nodiscard]] std::string link_pin(const std::string& directory, size_t hook);
+
 class Programs {
  public:
   // Loads, without any effect on connections yet. notes_max bounds the map of notes.
@@ -58,8 +64,9 @@ class Programs {
   [[nodiscard]] bool maps_are_new() const { return maps_are_new_; }
   [[nodiscard]] bool committed() const { return state_ == State::in_force; }
   [[nodiscard]] Status commit();
-  // Empty where every link is attached with our program and pinned; else what is wrong.
-  [[nodiscard]] std::string check() const;
+  // Empty where every link is attached with our program and pinned; else what is wrong. `pinned`: what stands in the
+  // pin directory now.
+  [[nodiscard]] std::string check(const PinnedObjects& pinned) const;
   // True where refused connects get ECONNREFUSED rather than EPERM.
   [[nodiscard]] bool refuses_cleanly() const { return has_set_retval_; }
 

@@ -18,6 +18,7 @@
 #include "daemon/interception/accelerate.h"
 #include "daemon/interception/endpoint_table.h"
 #include "daemon/interception/host.h"
+#include "daemon/interception/kernel_broker.h"
 #include "daemon/interception/listeners.h"
 #include "daemon/interception/notes.h"
 #include "daemon/interception/pins.h"
@@ -64,13 +65,11 @@ class MappedSettings {
 };
 
 // An endpoint trie, filled and ready to be swapped in.
-Result<UniqueFd> make_trie(std::span<const EndpointEntry> entries) {
-  LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
-  UniqueFd trie(bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "sluice_trie", sizeof(sluice_endpoint_key),
-                               sizeof(sluice_endpoint), SLUICE_ENDPOINTS_MAX, &options));
-  if (!trie.valid()) return fail_errno("make the endpoint trie", errno);
+Result<UniqueFd> make_trie(KernelBroker* broker, std::span<const EndpointEntry> entries) {
+  auto trie = broker != nullptr ? broker->make_endpoint_map() : make_endpoint_map();
+  if (!trie) return trie;
   for (const EndpointEntry& entry : entries) {
-    if (bpf_map_update_elem(trie.get(), &entry.key, &entry.value, BPF_NOEXIST) != 0)
+    if (bpf_map_update_elem(trie->get(), &entry.key, &entry.value, BPF_NOEXIST) != 0)
       return fail_errno("fill the endpoint trie", errno);
   }
   return trie;
@@ -108,6 +107,7 @@ class LiveSteering final : public Steering {
   LiveSteering(PinLock lock, std::unique_ptr<Programs> programs, const SteeringOptions& options)
       : lock_(std::move(lock)),
         programs_(std::move(programs)),
+        broker_(options.broker),
         bpf_directory_(options.bpf_directory),
         notes_max_(options.notes_max) {}
   ~LiveSteering() override;
@@ -137,6 +137,7 @@ class LiveSteering final : public Steering {
   std::vector<TargetCounters> counters() override;
   std::string self_check() override;
   std::string capability_line() const override;
+  bool works_with_present_capabilities() const override { return may_use_map(programs_->map(MapId::exempt)); }
 
  private:
   Status put_endpoints(std::span<const SteeredTarget> targets, std::span<const uint32_t> slots, uint64_t generation);
@@ -150,6 +151,7 @@ class LiveSteering final : public Steering {
   std::unique_ptr<Programs> programs_;
   std::unique_ptr<Accelerator> accelerator_;  // empty where nothing is short-circuited
   AccelerationReport acceleration_;
+  KernelBroker* broker_;
   std::string bpf_directory_;
   uint32_t notes_max_;
   std::optional<sluice_note_key> sweep_from_;  // where the last sweep of notes ended
@@ -172,7 +174,7 @@ Status LiveSteering::prepare() {
   MappedSettings::store(settings_->heartbeat_ns, 0);
   if (programs_->maps_are_new()) {
     settings_->abi = SLUICE_ABI;
-    auto trie = make_trie({});
+    auto trie = make_trie(broker_, {});
     if (!trie) return tl::unexpected(trie.error());
     uint32_t zero = 0;
     int fd = trie->get();
@@ -242,7 +244,7 @@ Status LiveSteering::put_endpoints(std::span<const SteeredTarget> targets, std::
   if (!own) return tl::unexpected(own.error());
   auto entries = make_entries(targets, *own, slots, generation);
   if (!entries) return tl::unexpected(entries.error());
-  auto trie = make_trie(*entries);
+  auto trie = make_trie(broker_, *entries);
   if (!trie) return tl::unexpected(trie.error());
   uint32_t zero = 0;
   int fd = trie->get();
@@ -371,7 +373,8 @@ void LiveSteering::sweep_notes() {
 
 std::string LiveSteering::self_check() {
   sweep_notes();
-  std::string wrong = programs_->check();
+  auto pinned = broker_ != nullptr ? broker_->look_at_pins() : Result<PinnedObjects>(look_at_pins(bpf_directory_));
+  std::string wrong = pinned ? programs_->check(*pinned) : "the pins cannot be looked at: " + pinned.error().message;
   auto add = [&](const std::string& what) { wrong += (wrong.empty() ? "" : "; ") + what; };
   auto own = local_addresses();
   if (!own) {

@@ -70,10 +70,15 @@ struct TargetCounters {
       0;  // let through while the daemon was down (when_down: allow), or from a namespace without listener
 };
 
+class KernelBroker;
+
 struct SteeringOptions {
   std::string bpf_directory = "/sys/fs/bpf/sluice";
   std::string cgroup_path;     // empty: the cgroup v2 root, found in /proc/mounts (mounted where there is none)
   uint32_t notes_max = 16384;  // connections between SYN and accept; more are refused
+  // Does what needs privileges after start() and the first set_targets(); null: this process itself has them. Outlives
+  // the Steering.
+  KernelBroker* broker = nullptr;
 };
 
 // One capability of this kernel, found by trying it.
@@ -129,6 +134,8 @@ class Steering {
   [[nodiscard]] virtual std::string self_check() = 0;
   // One line for the log at start.
   [[nodiscard]] virtual std::string capability_line() const = 0;
+  // Whether this process may go on using the maps with the capabilities that act now. Asked before they are given up.
+  [[nodiscard]] virtual bool works_with_present_capabilities() const = 0;
 };
 
 // Detaches and unpins everything, also without a daemon, and under a living one (whose self_check() then says so).

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <openssl/evp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -98,18 +99,22 @@ struct CloseDirectory {
 };
 
 // Names of the policy files in `directory`, sorted. nullopt after an error.
-std::optional<std::vector<std::string>> list_files(const std::string& directory, Problems& problems) {
+std::optional<std::vector<std::string>> list_files(const std::string& directory, Problems& problems,
+                                                   const FileOpener& opener) {
   const auto problem = [&](Severity severity, const std::string& file, std::string message, std::string hint) {
     add_problem(problems, Problem{file, 0, 0, severity, std::move(message), std::move(hint)});
   };
   std::vector<std::string> names;
-  const std::unique_ptr<DIR, CloseDirectory> open(::opendir(directory.c_str()));
-  if (open == nullptr && errno == ENOENT) {
+  const int fd = opener(directory);
+  if (fd == -ENOENT) {
     problem(Severity::warning, directory, "does not exist: there are no rules, everything is allowed and masked", "");
     return names;
   }
+  const std::unique_ptr<DIR, CloseDirectory> open(fd >= 0 ? ::fdopendir(fd) : nullptr);
   if (open == nullptr) {
-    problem(Severity::error, directory, "cannot be read: " + std::generic_category().message(errno), "");
+    const int error = fd >= 0 ? errno : -fd;
+    if (fd >= 0) ::close(fd);
+    problem(Severity::error, directory, "cannot be read: " + std::generic_category().message(error), "");
     return std::nullopt;
   }
   errno = 0;
@@ -145,16 +150,17 @@ std::shared_ptr<const PolicySet> empty_policy_set() {
 }
 
 std::shared_ptr<const PolicySet> load_policies(const std::string& directory,
-                                               const std::vector<std::string>& target_names, Problems& problems) {
+                                               const std::vector<std::string>& target_names, Problems& problems,
+                                               const FileOpener& opener) {
   if (directory.empty()) return empty_policy_set();
-  const std::optional<std::vector<std::string>> names = list_files(directory, problems);
+  const std::optional<std::vector<std::string>> names = list_files(directory, problems, opener);
   if (!names) return nullptr;
   std::vector<SourceFile> files;
   size_t bytes = 0;
   bool all_read = true;
   for (const std::string& name : *names) {
     SourceFile file{name, std::string(directory).append("/").append(name), ""};
-    std::optional<std::string> text = read_text_file(file.path, problems);
+    std::optional<std::string> text = read_text_file(file.path, problems, opener);
     all_read = all_read && text.has_value();
     if (!text) continue;
     bytes += text->size();

@@ -9,6 +9,7 @@
 
 #include "policies/rules/decision.h"
 #include "policies/rules/problem.h"
+#include "policies/rules/text_file.h"
 
 namespace sluice::policies {
 
@@ -36,7 +37,8 @@ inline constexpr size_t kRulesMax = 20'000;
 // in `problems`.
 [[nodiscard]] std::shared_ptr<const PolicySet> load_policies(const std::string& directory,
                                                              const std::vector<std::string>& target_names,
-                                                             Problems& problems);
+                                                             Problems& problems,
+                                                             const FileOpener& opener = open_to_read);
 
 // One text as if it were a file; for tests and `policy` commands.
 [[nodiscard]] std::shared_ptr<const PolicySet> parse_policy(std::string_view text, const std::string& file_name,

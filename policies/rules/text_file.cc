@@ -35,11 +35,16 @@ void whole_file_error(Problems& problems, const std::string& path, std::string m
 
 }  // namespace
 
-std::optional<std::string> read_text_file(const std::string& path, Problems& problems) {
+int open_to_read(const std::string& path) {
   // O_NONBLOCK: a FIFO of that name must not stop us.
-  const OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  return fd >= 0 ? fd : -errno;
+}
+
+std::optional<std::string> read_text_file(const std::string& path, Problems& problems, const FileOpener& opener) {
+  const OpenFile file(opener(path));
   if (file.fd < 0) {
-    whole_file_error(problems, path, "cannot be opened: " + reason(errno));
+    whole_file_error(problems, path, "cannot be opened: " + reason(-file.fd));
     return std::nullopt;
   }
   struct stat status = {};

@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/identity/proc_reader.h"
+
 namespace sluice::identity {
 namespace {
 
@@ -72,9 +74,15 @@ class Answer {
   std::optional<policies::AttestedIdentity> identity_;
 };
 
-ProcReader reader() {
-  return std::move(*ProcReader::open("/proc", ""));
+std::unique_ptr<ProcessLookup> reader() {
+  return std::make_unique<ProcReader>(std::move(*ProcReader::open("/proc", "")));
 }
+
+// Like a helper that is gone.
+class NobodyToAsk final : public ProcessLookup {
+ public:
+  std::optional<ProcessLook> look(const ProcessFacts&, CgroupPath) override { return std::nullopt; }
+};
 
 ProcessFacts own_facts() {
   ProcessFacts facts;
@@ -94,7 +102,7 @@ TEST(Resolver, FirstSlowlyThenFromTheCaches) {
   Resolver resolver(reader(), names, clock);
   ASSERT_TRUE(resolver.start().has_value());
   Answer first;
-  ASSERT_TRUE(resolver.resolve(own_facts(), first.taker()));
+  ASSERT_EQ(resolver.resolve(own_facts(), first.taker()), Taken::yes);
   const auto identity = first.wait();
   EXPECT_EQ(identity.user, "user42");
   EXPECT_EQ(identity.group, "group43");
@@ -102,12 +110,12 @@ TEST(Resolver, FirstSlowlyThenFromTheCaches) {
   EXPECT_EQ(identity.exe_sha256.size(), 64u);
   EXPECT_NE(identity.exe.find("unit_daemon_identity"), std::string::npos);
   Answer second;
-  ASSERT_TRUE(resolver.resolve(own_facts(), second.taker()));
+  ASSERT_EQ(resolver.resolve(own_facts(), second.taker()), Taken::yes);
   EXPECT_TRUE(second.there()) << "answered before resolve() returned";
   EXPECT_EQ(names.asked, 1);
   clock.now += Resolver::kNameTtlMs + 1;
   Answer third;
-  ASSERT_TRUE(resolver.resolve(own_facts(), third.taker()));
+  ASSERT_EQ(resolver.resolve(own_facts(), third.taker()), Taken::yes);
   EXPECT_EQ(third.wait().user, "user42");
   EXPECT_EQ(names.asked, 2) << "names are asked for again when they are old";
 }
@@ -120,7 +128,7 @@ TEST(Resolver, AProcessThatIsGoneKeepsTheNumbersAlone) {
   ProcessFacts facts = own_facts();
   facts.start_boottime_ns -= 1'000'000'000;
   Answer answer;
-  ASSERT_TRUE(resolver.resolve(facts, answer.taker()));
+  ASSERT_EQ(resolver.resolve(facts, answer.taker()), Taken::yes);
   const auto identity = answer.wait();
   EXPECT_EQ(identity.pid, getpid());
   EXPECT_EQ(identity.uid, 42);
@@ -148,11 +156,11 @@ TEST(Resolver, AProcessIsReadOnceAMoment) {
   facts.exe_device = status.st_dev;
   SettableClock clock;
   FakeNames names;
-  Resolver resolver(std::move(*ProcReader::open(proc.string(), "")), names, clock);
+  Resolver resolver(std::make_unique<ProcReader>(std::move(*ProcReader::open(proc.string(), ""))), names, clock);
   ASSERT_TRUE(resolver.start().has_value());
   const auto resolved = [&](const ProcessFacts& of) {
     Answer answer;
-    EXPECT_TRUE(resolver.resolve(of, answer.taker()));
+    EXPECT_EQ(resolver.resolve(of, answer.taker()), Taken::yes);
     return answer.wait();
   };
   EXPECT_EQ(resolved(facts).exe_sha256.size(), 64u);  // slowly
@@ -171,6 +179,16 @@ TEST(Resolver, AProcessIsReadOnceAMoment) {
   fs::remove_all(proc);
 }
 
+TEST(Resolver, WithNobodyToAskNobodyIsResolved) {
+  SettableClock clock;
+  FakeNames names;
+  Resolver resolver(std::make_unique<NobodyToAsk>(), names, clock);
+  ASSERT_TRUE(resolver.start().has_value());
+  Answer answer;
+  EXPECT_EQ(resolver.resolve(own_facts(), answer.taker()), Taken::nobody_to_ask);
+  EXPECT_FALSE(answer.there());
+}
+
 TEST(Resolver, AtItsEndEverybodyWhoWaitsIsAnswered) {
   SettableClock clock;
   FakeNames names;
@@ -179,9 +197,9 @@ TEST(Resolver, AtItsEndEverybodyWhoWaitsIsAnswered) {
   {
     Resolver resolver(reader(), names, clock);
     ASSERT_TRUE(resolver.start().has_value());
-    ASSERT_TRUE(resolver.resolve(own_facts(), first.taker()));
+    ASSERT_EQ(resolver.resolve(own_facts(), first.taker()), Taken::yes);
     names.wait_until_asked();
-    ASSERT_TRUE(resolver.resolve(own_facts(), second.taker()));
+    ASSERT_EQ(resolver.resolve(own_facts(), second.taker()), Taken::yes);
     names.unblock();
   }
   EXPECT_TRUE(first.there());
