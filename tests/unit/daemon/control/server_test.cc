@@ -34,7 +34,10 @@ class ScriptedOperations final : public Operations {
     StatusView view;
     view.state = DaemonState::running;
     view.version = "0.1.0";
-    view.targets.push_back({"payments-db", "protected", "postgres", 2, {10, 7, 1, 2, 0}});
+    view.targets.push_back(
+        {"payments-db", "protected", "postgres", 2, {10, 7, 1, 2, 0}, "on", "both ways", "asked for"});
+    view.acceleration.checks.push_back({"splice", "guarded", false, "sees nothing", "readers see nothing"});
+    view.acceleration.both_ways_percent = 54;
     view.policy_version = "abc";
     return view;
   }
@@ -140,6 +143,13 @@ TEST_F(ControlServerTest, StatusIsOneObjectWithTheDocumentedFields) {
   EXPECT_EQ(target["coverage"]["refused"], 1);
   EXPECT_EQ(target["coverage"]["exempt"], 2);
   EXPECT_EQ(target["coverage"]["uncovered"], 0);
+  EXPECT_EQ(target["accelerate"]["configured"], "on");
+  EXPECT_EQ(target["accelerate"]["taken"], "both ways");
+  EXPECT_EQ(target["accelerate"]["why"], "asked for");
+  EXPECT_EQ(json["acceleration"]["checks"][0]["name"], "splice");
+  EXPECT_EQ(json["acceleration"]["checks"][0]["passed"], false);
+  EXPECT_EQ(json["acceleration"]["both_ways_percent"], 54);
+  EXPECT_TRUE(json["acceleration"]["into_daemon_percent"].is_null()) << "not measured";
 }
 
 TEST_F(ControlServerTest, SessionsComeOnePerLineAndNamesMayHoldAnyBytes) {
