@@ -1,10 +1,13 @@
 #include "policies/cards/card_scanner.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
 #include "policies/cards/card_scanner_engine.h"
 #include "policies/cards/encoded_bytes.h"
+#include "policies/cards/hidden_text.h"
+#include "policies/cards/mask_finding.h"
 #include "policies/cards/numbers.h"
 #include "policies/cards/value_scanner.h"
 
@@ -14,7 +17,7 @@ namespace {
 using cards::is_digit;
 using cards::ValueScanner;
 
-constexpr size_t kFirstKept = 6;
+constexpr size_t kFirstKept = 6, kFirstKeptLong = 8;
 constexpr uint8_t kMask = '*';
 
 // Which digits of a finding stay.
@@ -23,6 +26,8 @@ struct Kept {
 
   Kept(const Finding& finding, MaskStyle style) : digits(finding.digits) {
     if (style == MaskStyle::bin6_last4) first = kFirstKept;
+    if (style == MaskStyle::bin8_last4) first = kFirstKeptLong;
+    first = std::min<size_t>(first, finding.first_kept);
     if (style != MaskStyle::full) last = finding.last_kept;
   }
   [[nodiscard]] bool keeps(size_t digit) const { return digit < first || digit + last >= digits; }
@@ -61,24 +66,37 @@ void mask_octal_escapes(std::span<uint8_t> bytes, const Kept& kept) {
   }
 }
 
-void mask_one(std::span<uint8_t> bytes, const Finding& finding, MaskStyle style) {
+}  // namespace
+
+namespace cards {
+
+void mask_finding(std::span<uint8_t> bytes, const Finding& finding, MaskStyle style) {
+  const Kept kept(finding, style);
   switch (finding.form) {
     case FindingForm::characters:
-      return mask_characters(bytes, Kept(finding, style));
+      return mask_characters(bytes, kept);
     case FindingForm::decimal:
-      return cards::mask_number_text(bytes, finding.digits, style);
+      return mask_number_text(bytes, finding.digits, style);
     case FindingForm::int8_binary:
-      return cards::mask_int8(bytes, style);
+      return mask_int8(bytes, style);
     case FindingForm::numeric_binary:
-      return cards::mask_numeric(bytes, style);
+      return mask_numeric(bytes, style);
     case FindingForm::float8_binary:
-      return cards::mask_float8(bytes, style);
+      return mask_float8(bytes, style);
     case FindingForm::hex:
-      return mask_hex(bytes, Kept(finding, style));
+      return mask_hex(bytes, kept);
+    case FindingForm::hidden:
+      return mask_hidden(bytes, kept.digits, kept.first, kept.last);
+    case FindingForm::base64:
+      return mask_base64(bytes, kept.digits, kept.first, kept.last);
     case FindingForm::octal_escapes:
-      return mask_octal_escapes(bytes, Kept(finding, style));
+      return mask_octal_escapes(bytes, kept);
   }
 }
+
+}  // namespace cards
+
+namespace {
 
 class Scanner final : public CardScanner {
  public:
@@ -99,7 +117,7 @@ class Scanner final : public CardScanner {
       assert(finding.value < values.size());
       const std::span<uint8_t> bytes = values[finding.value].bytes;
       assert(finding.offset <= bytes.size() && finding.length <= bytes.size() - finding.offset);
-      mask_one(bytes.subspan(finding.offset, finding.length), finding, style);
+      cards::mask_finding(bytes.subspan(finding.offset, finding.length), finding, style);
     }
   }
 
@@ -123,6 +141,7 @@ std::optional<MaskStyle> parse_mask_style(std::string_view word) {
   if (word == "bin6_last4") return MaskStyle::bin6_last4;
   if (word == "last4") return MaskStyle::last4;
   if (word == "full") return MaskStyle::full;
+  if (word == "bin8_last4") return MaskStyle::bin8_last4;
   return std::nullopt;
 }
 
@@ -138,6 +157,8 @@ size_t mask_text(CardScanner& scanner, std::string& text, MaskStyle style) {
 std::string masked_digits(std::span<const uint8_t> bytes, const Finding& finding, MaskStyle style) {
   const Kept kept(finding, style);
   std::string shown;
+  if (finding.form != FindingForm::characters && finding.form != FindingForm::decimal)
+    return std::string(finding.digits, static_cast<char>(kMask));
   for (uint8_t c : bytes.subspan(finding.offset, finding.length)) {
     if (is_digit(c)) shown += kept.keeps(shown.size()) ? static_cast<char>(c) : static_cast<char>(kMask);
   }

@@ -13,10 +13,10 @@
 
 namespace sluice::policies {
 
-enum class MaskStyle : uint8_t { bin6_last4, last4, full };
+enum class MaskStyle : uint8_t { bin6_last4, last4, full, bin8_last4 };
 
 // Longest tail of a streamed value that scan() may ask to see again (bytes). A window must be larger than this.
-inline constexpr size_t kHoldBackBytesMax = 1024;
+inline constexpr size_t kHoldBackBytesMax = 4096;
 
 class CardScanner {
  public:
@@ -39,11 +39,11 @@ class CardScanner {
 // fields). Returns how many there were.
 size_t mask_text(CardScanner& scanner, std::string& text, MaskStyle style = MaskStyle::bin6_last4);
 
-// The digits of one text finding as a mask shows them, separators left out: "411111******1111". `bytes` are those of
-// its value.
+// The digits of one text finding as a mask shows them, separators left out: "411111******1111"; nothing but stars where
+// the bytes hold them in another form. `bytes` are those of its value.
 [[nodiscard]] std::string masked_digits(std::span<const uint8_t> bytes, const Finding& finding, MaskStyle style);
 
-// "bin6_last4", "last4", "full".
+// "bin6_last4", "last4", "full", "bin8_last4".
 [[nodiscard]] std::optional<MaskStyle> parse_mask_style(std::string_view word);
 [[nodiscard]] std::string_view to_string(Brand brand);
 [[nodiscard]] std::string_view to_string(FindingKind kind);

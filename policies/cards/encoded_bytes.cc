@@ -77,7 +77,7 @@ size_t ValueScanner::scan_hex(Part& part, size_t from) {
     if (!malformed) return at;
     // Not hex after all: what follows is looked at as it stands.
     part.memory.mode = kCharacters;
-    part.memory.left = LeftContext{};
+    part.memory.left = part.memory.shown_left = LeftContext{};
     Part rest = part.behind(at);
     const size_t rest_decided = scan_characters(rest);
     part.memory = rest.memory;

@@ -9,7 +9,7 @@
 namespace sluice::policies::cards {
 namespace {
 
-constexpr size_t kFirstKept = 6, kLastKept = 4;
+constexpr size_t kFirstKept = 6, kFirstKeptLong = 8, kLastKeptOfNumber = 4;
 // A double holds every whole number up to 2^53 exactly; beyond, digits are not what was stored.
 constexpr double kExactDoubleMax = 9007199254740992.0;
 
@@ -50,8 +50,10 @@ uint64_t value_of(const WholeNumber& number) {
 // ones are not among the held. `exact` says which results the number's type can hold.
 template <typename Exact>
 void fill(WholeNumber& number, MaskStyle style, Exact exact) {
-  const size_t last = style == MaskStyle::full ? 0 : kLastKept;
-  const size_t first = style == MaskStyle::bin6_last4 ? kFirstKept : 0;
+  const size_t last = style == MaskStyle::full ? 0 : kLastKeptOfNumber;
+  const size_t first = style == MaskStyle::bin6_last4   ? kFirstKept
+                       : style == MaskStyle::bin8_last4 ? kFirstKeptLong
+                                                        : 0;
   const size_t end = std::min<size_t>(number.held, number.size - last);
   for (size_t i = first; i < end; ++i) number.digits[i] = 0;
   if (first == 0) number.digits[0] = 1;  // a leading zero would make the number shorter

@@ -35,7 +35,7 @@ enum class ValuePart : uint8_t { whole, first, middle, last };
 // What the detector remembers between the parts of one value: character classes of the bytes before, never a digit
 // itself. Owned by the caller, zero at the start of each value.
 struct StreamState {
-  uint8_t bytes[64] = {};
+  uint8_t bytes[128] = {};
 };
 
 struct ValueView {
@@ -76,6 +76,8 @@ enum class FindingForm : uint8_t {
   numeric_binary,  // PostgreSQL numeric: another number
   float8_binary,   // 8 bytes, IEEE 754 big-endian: another number
   hex,             // two hex characters per character of text: the hex of `*`
+  hidden,          // characters as people hide them (docs/masking.md): a star in the same form
+  base64,          // the base64 of `*`, in place
   octal_escapes,   // PostgreSQL's bytea escape form: digits stand for themselves; escapes are kept
 };
 
@@ -89,7 +91,8 @@ struct Finding {
   uint8_t digits = 0;
   uint16_t column = 0;
   FindingForm form = FindingForm::characters;
-  uint8_t last_kept = 4;  // digits a mask may show at the end; 0 where they would be the start of another candidate
+  uint8_t last_kept = 4;   // digits a mask may show at the end; 0 where they would be the start of another candidate
+  uint8_t first_kept = 8;  // likewise at the front
 };
 
 }  // namespace sluice::policies

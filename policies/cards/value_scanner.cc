@@ -1,11 +1,13 @@
 #include "policies/cards/value_scanner.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
 #include "policies/cards/array_header.h"
 #include "policies/cards/binary_types.h"
 #include "policies/cards/digit_prefilter.h"
+#include "policies/cards/mask_finding.h"
 #include "policies/cards/numbers.h"
 #include "policies/cards/value_part.h"
 
@@ -56,7 +58,8 @@ bool cannot_hold(const ValueView& value) {
     case ValueType::text_array:
       return binary ? size < kArrayBinaryBytesMin && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
     default:
-      return size <= kCountedBytesMax && !has_enough_digits(value.bytes);
+      return size <= kCountedBytesMax && !has_enough_digits(value.bytes) &&
+             (size < kEncodedRunMin || !HiddenText::may_hide(value.bytes));
   }
 }
 
@@ -117,28 +120,93 @@ size_t ValueScanner::scan_part(Part& part) {
 
 size_t ValueScanner::scan_characters(Part& part) {
   text_found_.clear();
+  const size_t first_finding = part.findings->size();
   const Tabs tabs = part.type == ValueType::copy_row ? Tabs::part : Tabs::join;
   const size_t decided = text_->scan(TextView(part.bytes, &part.memory.left, tabs), part.ending, text_found_);
   for (const TextFinding& found : text_found_) {
     part.add(found.start, found.candidate.end - found.start, found.candidate.digits, found.candidate.brand,
              FindingForm::characters, found.candidate.last_kept);
   }
-  part.memory.left.append(part.bytes.first(decided));
-  return decided;
+  return scan_hidden(part, decided, first_finding, tabs);
 }
 
 size_t ValueScanner::scan_quoted_characters(Part& part) {
   QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
   quoted_found_.clear();
+  const size_t first_finding = part.findings->size();
   const TextView text(part.bytes, &part.memory.left);
   const size_t decided = scan_quoted(*text_, text, part.ending, state, text_found_, quoted_found_);
   for (const QuotedFinding& found : quoted_found_) {
     part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
   }
-  part.memory.left.append(part.bytes.first(decided));
   part.memory.quoted = state.quoted ? 1 : 0;
   part.memory.escaped = state.escaped ? 1 : 0;
   part.memory.in_long_token = state.in_long_token ? 1 : 0;
+  return scan_hidden(part, decided, first_finding, Tabs::join);
+}
+
+// Bytes that are decided together: no finding and no unit lies across the end. Where the walk over quotes stands cannot
+// be taken back, so there `decided` stays.
+size_t ValueScanner::settle(const Part& part, size_t decided, size_t first_finding) const {
+  const std::vector<Finding>& findings = *part.findings;
+  for (bool moved = true; moved;) {
+    size_t place = hidden_.unit_start(decided);
+    for (size_t i = first_finding; i < findings.size(); ++i) {
+      const size_t start = findings[i].offset - part.base;
+      if (start < place && start + findings[i].length > place) place = start;
+    }
+    for (const HiddenFinding& finding : hidden_found_) {
+      if (finding.start < place && finding.end > place) place = finding.start;
+    }
+    moved = place != decided;
+    decided = place;
+  }
+  return decided;
+}
+
+// The second look, after the plain one, at what its mask leaves. Returns how many bytes are decided now.
+size_t ValueScanner::scan_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs) {
+  std::vector<Finding>& findings = *part.findings;
+  const bool movable =
+      part.ending == Ending::more_follows &&
+      (part.type == ValueType::text || part.type == ValueType::copy_row || part.type == ValueType::opaque);
+  if (!HiddenText::may_hide(part.bytes)) {
+    part.memory.left.append(part.bytes.first(decided));
+    part.memory.shown_left.append(part.bytes.first(decided));
+    return decided;
+  }
+  masked_.assign(part.bytes.begin(), part.bytes.end());
+  for (size_t i = first_finding; i < findings.size(); ++i) {
+    const std::span<uint8_t> bytes = std::span(masked_).subspan(findings[i].offset - part.base, findings[i].length);
+    mask_finding(bytes, findings[i], MaskStyle::bin6_last4);
+  }
+  hidden_found_.clear();
+  size_t hidden_decided = decided;
+  hidden_.scan(*text_, TextView(masked_, nullptr, tabs), part.memory.left, part.memory.shown_left, part.ending,
+               hidden_decided, hidden_found_);
+  if (movable) decided = settle(part, hidden_decided, first_finding);
+  while (findings.size() > first_finding && findings.back().offset - part.base + findings.back().length > decided)
+    findings.pop_back();
+  const size_t plain_end = findings.size();
+  for (const HiddenFinding& hidden : hidden_found_) {
+    if (hidden.end > decided) continue;
+    bool overlaps = false;
+    for (size_t i = first_finding; i < plain_end; ++i) {
+      const size_t start = findings[i].offset - part.base, end = start + findings[i].length;
+      if (hidden.start >= end || hidden.end <= start) continue;
+      // The two share what the mask of the first leaves standing: it goes too.
+      overlaps = true;
+      if (hidden.start < start) findings[i].first_kept = 0;
+      if (hidden.end > end) findings[i].last_kept = 0;
+    }
+    if (overlaps) continue;
+    part.add(hidden.start, hidden.end - hidden.start, hidden.candidate.digits, hidden.candidate.brand, hidden.form,
+             hidden.candidate.last_kept);
+  }
+  std::sort(findings.begin() + static_cast<ptrdiff_t>(first_finding), findings.end(),
+            [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
+  hidden_.append_shown(decided, part.memory.shown_left);
+  part.memory.left.append(part.bytes.first(decided));
   return decided;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "policies/cards/hidden_text.h"
 #include "policies/cards/quoted_text.h"
 #include "policies/cards/text_scanner.h"
 #include "policies/cards/value.h"
@@ -17,6 +18,7 @@ namespace sluice::policies::cards {
 // What StreamState holds between the parts of a value.
 struct StreamMemory {
   LeftContext left;
+  LeftContext shown_left;  // what that shows (hidden_text.h)
   uint8_t begun = 0;
   uint8_t mode = 0;  // each type's own
   uint8_t quoted = 0, escaped = 0, in_long_token = 0;
@@ -43,6 +45,8 @@ class ValueScanner {
   ValueScanner() = default;
   size_t scan_part(Part& part);
   size_t scan_characters(Part& part);
+  size_t scan_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs);
+  [[nodiscard]] size_t settle(const Part& part, size_t decided, size_t first_finding) const;
   size_t scan_quoted_characters(Part& part);
   size_t scan_scalar(Part& part);
   size_t scan_opaque(Part& part);
@@ -58,6 +62,9 @@ class ValueScanner {
   std::unique_ptr<TextScanner> text_;
   std::vector<TextFinding> text_found_;
   std::vector<QuotedFinding> quoted_found_;
+  HiddenText hidden_;
+  std::vector<HiddenFinding> hidden_found_;
+  std::vector<uint8_t> masked_;
   std::vector<uint8_t> decoded_;
   std::vector<uint32_t> decoded_from_;
 };

@@ -25,4 +25,14 @@ WindowFinder::Find WindowFinder::choose(VectorLevel level) {
   return nullptr;
 }
 
+MayHide choose_may_hide(VectorLevel level) {
+#if defined(__x86_64__)
+  static const VectorLevel here = vector_level();
+  if (level > here) return nullptr;
+  if (level == VectorLevel::avx512) return may_hide_avx512;
+  if (level == VectorLevel::avx2) return may_hide_avx2;
+#endif
+  return nullptr;
+}
+
 }  // namespace sluice::policies::cards

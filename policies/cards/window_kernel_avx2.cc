@@ -19,6 +19,9 @@ typedef uint8_t Vector __attribute__((vector_size(kLanes)));
 struct Marks {
   uint64_t digits, separators;
 };
+struct Signs {
+  uint64_t digits, separators, special, words, zeros;
+};
 
 struct Bytes64 {
   __m256i low, high;
@@ -63,6 +66,30 @@ VECTOR inline Marks marks_of(const Bytes64& block) {
   return {bits_of(in_range(block.low, '0', 10), in_range(block.high, '0', 10)),
           bits_of(separators_in(block.low), separators_in(block.high))};
 }
+VECTOR inline __m256i either(__m256i a, __m256i b) {
+  return _mm256_or_si256(a, b);
+}
+VECTOR inline __m256i special_in(__m256i bytes) {
+  __m256i in =
+      either(in_range(bytes, '%', 2), either(equals(bytes, '\\'), either(equals(bytes, 0x1b), equals(bytes, '+'))));
+  if (_mm256_movemask_epi8(bytes) != 0) {  // what the longer characters that matter begin with
+    in = either(in, either(in_range(bytes, 0xF0, 10), in_range(bytes, 0xE0, 4)));
+    in = either(in, either(equals(bytes, 0xEF), either(equals(bytes, 0xC2), equals(bytes, 0xD9))));
+    in = either(in, either(equals(bytes, 0xDB), equals(bytes, 0xDF)));
+  }
+  return in;
+}
+VECTOR inline __m256i words_in(__m256i bytes) {
+  const __m256i letters = in_range(_mm256_or_si256(bytes, _mm256_set1_epi8(0x20)), 'a', 26);
+  const __m256i others = either(equals(bytes, '-'), either(equals(bytes, '/'), equals(bytes, '_')));
+  return either(letters, either(in_range(bytes, '0', 10), others));
+}
+VECTOR inline Signs signs_of(const Bytes64& block) {
+  const __m256i low = block.low, high = block.high;
+  return {bits_of(in_range(low, '0', 10), in_range(high, '0', 10)), bits_of(separators_in(low), separators_in(high)),
+          bits_of(special_in(low), special_in(high)), bits_of(words_in(low), words_in(high)),
+          bits_of(equals(low, 0), equals(high, 0))};
+}
 VECTOR inline __m256i distance(const uint8_t* at) {
   const Bytes64 block = load(at);
   const __m256i zero = _mm256_set1_epi8('0');
@@ -102,6 +129,10 @@ VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t dig
 VECTOR size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
                                 size_t room, size_t& next) {
   return find_windows(self, bytes, size, from, hits, room, next);
+}
+
+VECTOR bool may_hide_avx2(const uint8_t* bytes, size_t size) {
+  return find_signs(bytes, size);
 }
 
 }  // namespace sluice::policies::cards

@@ -19,6 +19,9 @@ typedef uint8_t Vector __attribute__((vector_size(kLanes)));
 struct Marks {
   uint64_t digits, separators;
 };
+struct Signs {
+  uint64_t digits, separators, special, words, zeros;
+};
 
 using Bytes64 = __m512i;
 
@@ -29,6 +32,20 @@ alignas(64) constexpr uint8_t kAscii[128] = {
     2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+
+// For hidden forms: beside those, 4 a sign of its own, 8 base64, 16 zero; and by what the longer characters that matter
+// begin with.
+constexpr uint8_t kSign = 4, kWord = 8, kZero = 16;
+alignas(64) constexpr uint8_t kSigns[128] = {
+    16, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0,  0, 0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0,
+    2,  0, 0, 0, 0, 4, 4, 0, 0, 0, 0, 4, 0, 10, 2, 10, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0,
+    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 0, 4, 0, 0, 10,
+    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0};
+alignas(64) constexpr uint8_t kLeads[128] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1,
+    1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0};
 
 VECTOR inline Bytes64 load(const uint8_t* at) {
   return _mm512_loadu_si512(at);
@@ -52,6 +69,21 @@ VECTOR inline Marks marks_of(const Bytes64& block) {
                         equals(block, 0xA0) | equals(block, 0xAF) | equals(block, 0xC2) | equals(block, 0xE2);
   }
   return marks;
+}
+VECTOR inline Signs signs_of(const Bytes64& block) {
+  const uint64_t high = _mm512_movepi8_mask(block);
+  const __m512i kinds =
+      _mm512_maskz_permutex2var_epi8(~high, _mm512_load_si512(kSigns), block, _mm512_load_si512(kSigns + 64));
+  Signs signs{
+      _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kDigit)),
+      _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSeparator)), _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSign)),
+      _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kWord)), _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kZero))};
+  if (high != 0) {
+    const __m512i leads =
+        _mm512_maskz_permutex2var_epi8(high, _mm512_load_si512(kLeads), block, _mm512_load_si512(kLeads + 64));
+    signs.special |= _mm512_test_epi8_mask(leads, leads);
+  }
+  return signs;
 }
 VECTOR inline bool has_digits_256(const uint8_t* at) {
   const __m512i zero = _mm512_set1_epi8('0');
@@ -79,6 +111,10 @@ VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t dig
 VECTOR size_t find_windows_avx512(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
                                   size_t room, size_t& next) {
   return find_windows(self, bytes, size, from, hits, room, next);
+}
+
+VECTOR bool may_hide_avx512(const uint8_t* bytes, size_t size) {
+  return find_signs(bytes, size);
 }
 
 }  // namespace sluice::policies::cards

@@ -3,13 +3,13 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "policies/cards/card_scanner.h"
+#include "tests/unit/policies/cards/card_samples.h"
 
 namespace sluice::policies::testing {
 
@@ -35,28 +35,6 @@ inline std::string masked(std::string text, ValueType type = ValueType::text, Va
   scanner().scan({&value, 1}, findings, {});
   scanner().mask({&value, 1}, findings, style);
   return text;
-}
-
-inline std::vector<std::string> published_test_numbers() {
-  std::ifstream file("tests/support/test_pans.txt");
-  std::vector<std::string> numbers;
-  for (std::string line; std::getline(file, line);) {
-    if (!line.empty() && line[0] != '#') numbers.push_back(line);
-  }
-  return numbers;
-}
-
-// Groups as they are printed on the card.
-inline std::string grouped(const std::string& digits, const std::string& separator) {
-  std::vector<size_t> widths{4, 4, 4, 4, 4};
-  if (digits.size() == 15) widths = {4, 6, 5};
-  if (digits.size() == 14) widths = {4, 6, 4};
-  std::string out;
-  for (size_t at = 0, group = 0; at < digits.size(); at += widths[group++]) {
-    if (at != 0) out += separator;
-    out += digits.substr(at, widths[group]);
-  }
-  return out;
 }
 
 template <typename Integer>

@@ -1,0 +1,301 @@
+// What the card tests and the quality report are made of: published test numbers, generated numbers of every brand, the
+// forms in which numbers hide, and numbers that are none.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "policies/cards/issuer_table.h"
+
+namespace sluice::policies::testing {
+
+inline std::vector<std::string> published_test_numbers() {
+  std::ifstream file("tests/support/test_pans.txt");
+  std::vector<std::string> numbers;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && line[0] != '#') numbers.push_back(line);
+  }
+  return numbers;
+}
+
+// Groups as they are printed on the card.
+inline std::string grouped(const std::string& digits, const std::string& separator) {
+  std::vector<size_t> widths{4, 4, 4, 4, 4};
+  if (digits.size() == 15) widths = {4, 6, 5};
+  if (digits.size() == 14) widths = {4, 6, 4};
+  std::string out;
+  for (size_t at = 0, group = 0; at < digits.size(); at += widths[group++]) {
+    if (at != 0) out += separator;
+    out += digits.substr(at, widths[group]);
+  }
+  return out;
+}
+
+inline char luhn_digit(const std::string& payload) {
+  unsigned sum = 0;
+  for (size_t i = 0; i < payload.size(); ++i) {
+    unsigned digit = static_cast<unsigned>(payload[payload.size() - 1 - i] - '0');
+    if (i % 2 == 0) digit = digit * 2 > 9 ? digit * 2 - 9 : digit * 2;
+    sum += digit;
+  }
+  return static_cast<char>('0' + (10 - sum % 10) % 10);
+}
+inline std::string with_check_digit(const std::string& payload) {
+  return payload + luhn_digit(payload);
+}
+
+// Prefixes of every brand, and the lengths that go with them.
+struct BrandRange {
+  const char* prefix;
+  std::vector<size_t> lengths;
+};
+inline const std::vector<BrandRange>& brand_ranges() {
+  static const std::vector<BrandRange> ranges = {
+      {"4", {13, 16, 18, 19}},
+      {"51", {16}},
+      {"55", {16}},
+      {"2221", {16}},
+      {"2720", {16}},
+      {"34", {15}},
+      {"37", {15}},
+      {"300", {14, 16, 19}},
+      {"305", {14, 16, 19}},
+      {"309", {14, 16, 19}},
+      {"36", {14, 16, 19}},
+      {"39", {14, 16, 19}},
+      {"6011", {16, 17, 18, 19}},
+      {"644", {16, 19}},
+      {"65", {16, 19}},
+      {"622126", {16, 19}},
+      {"3528", {16, 19}},
+      {"3589", {16, 19}},
+      {"2131", {15}},
+      {"1800", {15}},
+      {"62", {16, 17, 18, 19}},
+      {"8100", {16, 19}},
+      {"8171", {16, 19}},
+      {"493698", {16, 19}},
+      {"500000", {16, 19}},
+      {"506779", {16, 19}},
+      {"56", {16, 19}},
+      {"63", {16, 19}},
+      {"67", {16, 19}},
+      {"2200", {16, 19}},
+      {"2204", {16, 19}},
+      {"60", {16}},
+      {"82", {16}},
+      {"508", {16}},
+      {"9792", {16}},
+      {"509000", {16}},
+      {"637095", {16}},
+      {"606282", {16}},
+      {"506099", {16, 18, 19}},
+  };
+  return ranges;
+}
+
+using Hide = std::function<std::string(const std::string&)>;
+
+inline std::string each(const std::string& text, const std::function<std::string(char)>& form) {
+  std::string out;
+  for (char c : text) out += form(c);
+  return out;
+}
+inline std::string hex_of(char c, const char* format) {
+  char out[16];
+  std::snprintf(out, sizeof out, format, static_cast<unsigned>(static_cast<uint8_t>(c)));
+  return out;
+}
+inline std::string base64(const std::string& text, const char* last_two = "+/") {
+  const std::string alphabet = std::string("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") + last_two;
+  std::string out;
+  for (size_t i = 0; i < text.size(); i += 3) {
+    uint32_t bits = 0;
+    for (size_t k = 0; k < 3; ++k) bits = bits << 8 | (i + k < text.size() ? static_cast<uint8_t>(text[i + k]) : 0u);
+    for (size_t k = 0; k < 4; ++k) out += i + k > text.size() ? '=' : alphabet[bits >> (18 - 6 * k) & 63];
+  }
+  return out;
+}
+inline std::string utf16(const std::string& text, bool big) {
+  return each(text, [&](char c) { return big ? std::string{'\0', c} : std::string{c, '\0'}; });
+}
+inline std::string digits_from(const std::string& text, const std::vector<std::string>& forms) {
+  return each(text,
+              [&](char c) { return c >= '0' && c <= '9' ? forms[static_cast<size_t>(c - '0')] : std::string(1, c); });
+}
+inline std::vector<std::string> from_code(uint32_t zero) {
+  std::vector<std::string> out;
+  for (uint32_t code = zero; code < zero + 10; ++code) {
+    std::string form;
+    if (code < 0x800) {
+      form = {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
+    } else if (code < 0x10000) {
+      form = {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)),
+              static_cast<char>(0x80 | (code & 63))};
+    } else {
+      form = {static_cast<char>(0xF0 | code >> 18), static_cast<char>(0x80 | (code >> 12 & 63)),
+              static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
+    }
+    out.push_back(form);
+  }
+  return out;
+}
+
+struct HiddenForm {
+  const char* name;
+  Hide hide;
+};
+
+inline const std::vector<HiddenForm>& hidden_forms() {
+  static const std::vector<HiddenForm> all = {
+      {"percent", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "%%%02X"); }); }},
+      {"percent twice", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "%%25%02x"); }); }},
+      {"percent separators", [](const std::string& n) { return grouped(n, "%20"); }},
+      {"percent no-break", [](const std::string& n) { return grouped(n, "%C2%A0"); }},
+      {"plus", [](const std::string& n) { return grouped(n, "+"); }},
+      {"double blank", [](const std::string& n) { return grouped(n, "  "); }},
+      {"blank dash blank", [](const std::string& n) { return grouped(n, " - "); }},
+      {"nbsp", [](const std::string& n) { return grouped(n, "&nbsp;"); }},
+      {"numeric nbsp", [](const std::string& n) { return grouped(n, "&#160;"); }},
+      {"entities", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "&#%u;"); }); }},
+      {"hex entities", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "&#x%02x;"); }); }},
+      {"unicode escapes", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "\\u%04x"); }); }},
+      {"escapes in a string in a string",
+       [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "\\\\\\u%04x"); }); }},
+      {"some escapes", [](const std::string& n) { return "\\u003" + n.substr(0, 1) + n.substr(1); }},
+      {"x escapes", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "\\x%02x"); }); }},
+      {"zero width", [](const std::string& n) { return each(n, [](char c) { return c + std::string("\u200B"); }); }},
+      {"soft hyphen", [](const std::string& n) { return grouped(n, "\u00AD"); }},
+      {"byte order mark", [](const std::string& n) { return grouped(n, "\uFEFF"); }},
+      {"terminal escapes", [](const std::string& n) { return grouped(n, "\x1b[1;31m"); }},
+      {"thin space", [](const std::string& n) { return grouped(n, "\u2009"); }},
+      {"ideographic space", [](const std::string& n) { return grouped(n, "\u3000"); }},
+      {"minus sign", [](const std::string& n) { return grouped(n, "\u2212"); }},
+      {"full width", [](const std::string& n) { return digits_from(n, from_code(0xFF10)); }},
+      {"full width, spaced", [](const std::string& n) { return digits_from(grouped(n, "\u3000"), from_code(0xFF10)); }},
+      {"arabic-indic", [](const std::string& n) { return digits_from(n, from_code(0x0660)); }},
+      {"extended arabic-indic", [](const std::string& n) { return digits_from(n, from_code(0x06F0)); }},
+      {"devanagari", [](const std::string& n) { return digits_from(n, from_code(0x0966)); }},
+      {"mathematical", [](const std::string& n) { return digits_from(n, from_code(0x1D7CE)); }},
+      {"hex", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "%02x"); }); }},
+      {"hex, dashed",
+       [](const std::string& n) { return each(grouped(n, "-"), [](char c) { return hex_of(c, "%02X"); }); }},
+      {"base64", [](const std::string& n) { return base64(n); }},
+      {"base64, second phase", [](const std::string& n) { return base64("{\"pan\":\"" + n + "\"}"); }},
+      {"base64, third phase", [](const std::string& n) { return base64("x, " + grouped(n, " ") + "?"); }},
+      {"base64url", [](const std::string& n) { return base64("\xff\xfe?" + n + "\xfb\xff", "-_"); }},
+      {"utf-16le", [](const std::string& n) { return utf16(n, false); }},
+      {"utf-16be", [](const std::string& n) { return utf16(grouped(n, " "), true); }},
+      {"ebcdic",
+       [](const std::string& n) {
+         return each(n, [](char c) { return std::string(1, static_cast<char>(c + 0xC0)); });
+       }},
+  };
+  return all;
+}
+
+// Does a run of digits pass issuer, length and check digit, whatever stands beside it?
+inline bool passes_without_context(const std::string& text) {
+  std::vector<uint8_t> run;
+  for (size_t i = 0; i <= text.size(); ++i) {
+    if (i < text.size() && text[i] >= '0' && text[i] <= '9') {
+      run.push_back(static_cast<uint8_t>(text[i] - '0'));
+      continue;
+    }
+    if (cards::brand_of(run)) return true;
+    run.clear();
+  }
+  return false;
+}
+
+// Random values by a seed, always the same.
+class Samples {
+ public:
+  explicit Samples(uint64_t seed) : random_(seed) {}
+
+  uint64_t next() { return random_(); }
+  unsigned below(unsigned limit) { return static_cast<unsigned>(random_() % limit); }
+  std::string digits(size_t count) {
+    std::string out;
+    for (size_t i = 0; i < count; ++i) out += static_cast<char>('0' + below(10));
+    return out;
+  }
+  std::string hex(size_t count) {
+    std::string out;
+    for (size_t i = 0; i < count; ++i) out += "0123456789abcdef"[below(16)];
+    return out;
+  }
+  std::string padded(unsigned value, int width) {
+    char out[16];
+    std::snprintf(out, sizeof out, "%0*u", width, value);
+    return out;
+  }
+  std::string date() { return padded(1970 + below(130), 4) + padded(1 + below(12), 2) + padded(1 + below(28), 2); }
+  std::string time() { return padded(below(24), 2) + padded(below(60), 2) + padded(below(60), 2); }
+  // Between 2001 and 2033.
+  std::string epoch(uint64_t per_second) {
+    return std::to_string((1000000000 + next() % 1000000000) * per_second + next() % per_second);
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+struct LookAlike {
+  const char* name;
+  std::function<std::string(Samples&)> make;
+  bool by_chance;  // it is a random number: as many pass as issuer, length and check digit let pass
+};
+inline const std::vector<LookAlike>& look_alikes() {
+  static const std::vector<LookAlike> all = {
+      {"epoch, seconds", [](Samples& s) { return s.epoch(1); }, false},
+      {"epoch, milliseconds", [](Samples& s) { return s.epoch(1000); }, false},
+      {"epoch, microseconds", [](Samples& s) { return s.epoch(1000000); }, false},
+      {"epoch, nanoseconds", [](Samples& s) { return s.epoch(1000000000); }, false},
+      {"datetime YYYYMMDDhhmmss", [](Samples& s) { return s.date() + s.time(); }, false},
+      {"the same with milliseconds", [](Samples& s) { return s.date() + s.time() + s.digits(3); }, false},
+      {"datetime DDMMYYYYhhmmss",
+       [](Samples& s) {
+         return s.padded(1 + s.below(28), 2) + s.padded(1 + s.below(12), 2) + s.padded(1970 + s.below(130), 4) +
+                s.time();
+       },
+       false},
+      {"UUID",
+       [](Samples& s) { return s.hex(8) + "-" + s.hex(4) + "-4" + s.hex(3) + "-a" + s.hex(3) + "-" + s.hex(12); },
+       false},
+      {"MD5", [](Samples& s) { return s.hex(32); }, false},
+      {"SHA-256", [](Samples& s) { return s.hex(64); }, false},
+      {"IMEI", [](Samples& s) { return with_check_digit("35" + s.digits(12)); }, false},
+      {"ICCID", [](Samples& s) { return with_check_digit("8949" + s.digits(14)); }, false},
+      {"ISBN-13", [](Samples& s) { return "978" + s.digits(10); }, false},
+      {"GTIN-13", [](Samples& s) { return std::to_string(20 + s.below(70)) + s.digits(11); }, true},
+      {"IBAN", [](Samples& s) { return "DE" + s.digits(20); }, false},
+      {"phone pairs", [](Samples& s) { return "+49 30 " + s.digits(7) + " / +49 40 " + s.digits(7); }, false},
+      {"tracking number", [](Samples& s) { return "1Z" + s.hex(6) + s.digits(10); }, true},
+      {"coordinates",
+       [](Samples& s) {
+         return std::to_string(s.below(180)) + "." + s.digits(14) + "," + std::to_string(s.below(90)) + "." +
+                s.digits(14);
+       },
+       false},
+      {"decimal fraction", [](Samples& s) { return "0." + s.digits(16); }, false},
+      {"snowflake", [](Samples& s) { return std::to_string((uint64_t{1} << 58) + s.next() % (uint64_t{1} << 60)); },
+       true},
+      {"order id, 16 digits", [](Samples& s) { return std::to_string(1 + s.below(9)) + s.digits(15); }, true},
+      {"base64 of random bytes",
+       [](Samples& s) {
+         std::string bytes;
+         for (size_t i = 0; i < 60; ++i) bytes += static_cast<char>(s.below(256));
+         return base64(bytes);
+       },
+       false},
+  };
+  return all;
+}
+
+}  // namespace sluice::policies::testing

@@ -1,0 +1,89 @@
+// Card numbers in the forms in which people hide them: found, and masked so that the form stays valid.
+#include "tests/unit/policies/cards/card_samples.h"
+#include "tests/unit/policies/cards/card_test_support.h"
+
+namespace sluice::policies::testing {
+namespace {
+
+TEST(Hidden, EveryFormIsFoundAndStaysItself) {
+  const std::vector<std::string> numbers = published_test_numbers();
+  for (const HiddenForm& form : hidden_forms()) {
+    size_t found = 0;
+    std::string missed;
+    for (const std::string& number : numbers) {
+      const std::string hidden = form.hide(number), text = "pay with [" + hidden + "] now";
+      const std::vector<Finding> findings = find(text);
+      const bool right = findings.size() == 1 && findings[0].digits == number.size();
+      found += right ? 1 : 0;
+      if (!right) {
+        missed = text;
+        continue;
+      }
+      const std::string after = masked(text);
+      EXPECT_EQ(after.size(), text.size()) << form.name;
+      EXPECT_NE(after, text) << form.name;
+      EXPECT_TRUE(find(after).empty()) << form.name << ": " << text << " became " << after;
+      EXPECT_EQ(after.substr(0, 10), text.substr(0, 10)) << form.name;
+      EXPECT_EQ(after.substr(after.size() - 5), text.substr(text.size() - 5)) << form.name;
+    }
+    EXPECT_GE(found * 100, numbers.size() * 95)
+        << form.name << ": " << found << " of " << numbers.size() << ", not " << missed;
+  }
+}
+
+TEST(Hidden, MaskKeepsTheForm) {
+  EXPECT_EQ(masked("%34%31%31%31%31%31%31%31%31%31%31%31%31%31%31%31"),
+            "%34%31%31%31%31%31%2A%2A%2A%2A%2A%2A%31%31%31%31");
+  EXPECT_EQ(masked("4111%201111%201111%201111"), "4111%2011**%20****%201111");
+  EXPECT_EQ(masked("4111&nbsp;1111&nbsp;1111&nbsp;1111"), "4111&nbsp;11**&nbsp;****&nbsp;1111");
+  EXPECT_EQ(masked("4111  1111  1111  1111"), "4111  11**  ****  1111");
+  EXPECT_EQ(masked("4111\u200B1111\u200B1111\u200B1111"), "4111\u200B11**\u200B****\u200B1111");
+  EXPECT_EQ(masked("\uFF14\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11\uFF11"),
+            "\uFF14\uFF11\uFF11\uFF11\uFF11\uFF11\uFF0A\uFF0A\uFF0A\uFF0A\uFF0A\uFF0A\uFF11\uFF11\uFF11\uFF11");
+  EXPECT_EQ(masked(base64("card 4111111111111111 thanks")), base64("card 411111******1111 thanks"));
+  EXPECT_EQ(masked(base64("{\"card\":\"4111 1111 1111 1111\"}")), base64("{\"card\":\"4111 11** **** 1111\"}"));
+  EXPECT_EQ(masked("34313131313131313131313131313131"), "3431313131312a2a2a2a2a2a31313131");
+  EXPECT_EQ(masked(utf16("4111111111111111", false)), utf16("411111******1111", false));
+  EXPECT_EQ(masked(R"({"p":"\u0034111 1111 1111 1111"})", ValueType::json), R"({"p":"\u0034111 11** **** 1111"})");
+  EXPECT_EQ(masked(R"({"p":"\u0034\u0031\u0031\u0031\u0031\u0031\u0031\u00311111\u0031111"})", ValueType::json),
+            R"({"p":"\u0034\u0031\u0031\u0031\u0031\u0031\u002a\u002a****\u0031111"})");
+}
+
+TEST(Hidden, StylesApply) {
+  EXPECT_EQ(masked("4111%201111%201111%201111", ValueType::text, ValueFormat::text, MaskStyle::full),
+            "****%20****%20****%20****");
+  EXPECT_EQ(masked("4111%201111%201111%201111", ValueType::text, ValueFormat::text, MaskStyle::bin8_last4),
+            "4111%201111%20****%201111");
+  EXPECT_EQ(masked("4111111111111111", ValueType::text, ValueFormat::text, MaskStyle::bin8_last4), "41111111****1111");
+}
+
+TEST(Hidden, PlainNumbersBesideHiddenOnes) {
+  EXPECT_EQ(find("4111111111111111 %34%31%31%31%31%31%31%31%31%31%31%31%31%31%31%31 5555555555554444").size(), 3u);
+  EXPECT_EQ(find("100% of 4111 1111 1111 1111 & more").size(), 1u);
+  EXPECT_EQ(find("caf\u00E9 4111 1111 1111 1111 \U0001F600").size(), 1u);
+}
+
+// 3000000000 4111 would be a Diners number once the first mask stands, read over the double blank.
+TEST(Hidden, WhatTwoNumbersShareIsHidden) {
+  for (int i = 0; i < 200; ++i) {
+    const std::string text = std::to_string(3600000000 + i * 7919) + "  4111 1111 1111 1111";
+    const std::string after = masked(text);
+    EXPECT_TRUE(find(after).empty()) << after;
+    EXPECT_EQ(after.find("1111 1111"), std::string::npos) << after;
+  }
+}
+
+TEST(Hidden, LookAlikesStay) {
+  for (const char* text : {
+           "https://example.org/%D0%9F%D1%80%D0%B8%D0%B2%D0%B5%D1%82?id=12345&n=100%25",
+           "d41d8cd98f00b204e9800998ecf8427ed41d8cd98f00b204e9800998ecf8427e",
+           "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jk",
+           "\u041F\u0440\u0438\u0432\u0435\u0442 2025-12-01, \u4E2D\u6587 1234 5678",
+           "\\u0041\\u0042\\u0043 &copy; &#169; &amp; \\x41\\n",
+       }) {
+    EXPECT_TRUE(find(text).empty()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::policies::testing
