@@ -34,7 +34,8 @@ const char* remedy_of(CheckWeight weight) {
 }
 
 Capability row(std::string name, bool found, std::string detail, std::string meaning, std::string remedy) {
-  return {std::move(name), found, std::move(detail), found ? "" : std::move(meaning), found ? "" : std::move(remedy)};
+  return {"accelerate",      std::move(name),    Need::optional,   found ? Finding::found : Finding::missing,
+          std::move(detail), std::move(meaning), std::move(remedy)};
 }
 
 // In the child: the trial's cgroup, programs that are pinned nowhere, the self-test.
@@ -57,7 +58,7 @@ std::string write_rows(const std::vector<Capability>& rows) {
   std::string text;
   for (const Capability& one : rows) {
     for (const std::string* field : {&one.name, &one.detail, &one.meaning, &one.remedy}) text += *field + kFieldEnd;
-    text += one.found ? '1' : '0';
+    text += one.finding == Finding::found ? '1' : '0';
     text += kRowEnd;
   }
   return text;
@@ -76,7 +77,7 @@ std::vector<Capability> read_rows(const std::string& text) {
       field = text.substr(at, stop - at);
       at = stop + 1;
     }
-    rows.push_back({fields[0], text.compare(at, end - at, "1") == 0, fields[1], fields[2], fields[3]});
+    rows.push_back(row(fields[0], text.compare(at, end - at, "1") == 0, fields[1], fields[2], fields[3]));
     start = end + 1;
   }
   return rows;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "daemon/interception/acceleration.h"
-#include "daemon/interception/steering.h"
+#include "daemon/interception/capability.h"
 
 namespace sluice::interception {
 

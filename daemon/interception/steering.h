@@ -81,15 +81,6 @@ struct SteeringOptions {
   KernelBroker* broker = nullptr;
 };
 
-// One capability of this kernel, found by trying it.
-struct Capability {
-  std::string name;
-  bool found = false;
-  std::string detail;   // what was found or which error came back
-  std::string meaning;  // what a gap means
-  std::string remedy;   // how to close it
-};
-
 class Steering {
  public:
   // Loads, attaches and pins, or takes over what an earlier daemon pinned. Fails with a clear message where another
@@ -141,8 +132,6 @@ class Steering {
 // Detaches and unpins everything, also without a daemon, and under a living one (whose self_check() then says so).
 // Returns how many links and maps went.
 [[nodiscard]] Result<int> unload(const SteeringOptions& options);
-// What this kernel can do; loads and attaches in a private cgroup only.
-[[nodiscard]] std::vector<Capability> probe_capabilities(const SteeringOptions& options);
 // For the boot guard: attach with targets in their when_down state, without a daemon. Where a daemon runs already there
 // is nothing to guard, and that is a success.
 [[nodiscard]] Status attach_guard(const SteeringOptions& options, std::span<const SteeredTarget> targets);

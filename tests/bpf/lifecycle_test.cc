@@ -3,6 +3,7 @@
 #include <linux/bpf.h>
 
 #include "bpf/abi.h"
+#include "daemon/interception/capability.h"
 #include "daemon/interception/programs.h"
 #include "tests/bpf/harness.h"
 
@@ -287,13 +288,12 @@ TEST_F(LifecycleTest, wrong_targets_change_nothing) {
 
 TEST_F(LifecycleTest, this_kernel_has_every_capability_and_trying_leaves_nothing) {
   std::vector<Capability> rows = probe_capabilities(options_);
-  EXPECT_GT(rows.size(), 15u);
+  EXPECT_GT(rows.size(), 50u);
   for (const Capability& row : rows) {
-    // What the short-circuit of local hops lacks is made known and is no gap of steering.
-    const bool may_lack = row.name.starts_with("accelerate: ") && row.meaning.find("fatal: ") == std::string::npos;
-    EXPECT_TRUE(row.found || may_lack) << row.name << ": " << row.detail;
+    // What a kernel of this one's age cannot lack.
+    if (row.need == Need::required) EXPECT_EQ(row.finding, Finding::found) << row.name << ": " << row.detail;
     EXPECT_FALSE(row.detail.empty()) << row.name;
-    EXPECT_EQ(row.found, row.meaning.empty()) << row.name;
+    EXPECT_FALSE(row.meaning.empty()) << row.name;
   }
   EXPECT_NE(access(("/sys/fs/bpf/sluice-trial-" + std::to_string(getpid())).c_str(), F_OK), 0);
   EXPECT_NE(access((cgroup_ + "/sluice-trial-" + std::to_string(getpid())).c_str(), F_OK), 0);

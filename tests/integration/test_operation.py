@@ -265,12 +265,27 @@ def test_later_features_are_refused_not_ignored(tmp_path):
 def test_doctor(make_daemon):
     run = command_line("doctor", "--json")
     rows = [json.loads(line) for line in run.stdout.splitlines()]
-    assert run.returncode == 0 and len(rows) > 5
+    assert run.returncode == 0, "this host can protect targets: everything that is required is there"
+    assert len(rows) > 60 and len({row["name"] for row in rows}) == len(rows)
     for row in rows:
-        assert row["name"] and isinstance(row["found"], bool)
+        assert row["group"] and row["name"] and row["detail"] and isinstance(row["found"], bool)
+        assert row["state"] in ("found", "missing", "unknown", "limit") and row["found"] == (row["state"] == "found")
+        assert row["need"] in ("required", "optional", "unused")
         assert row["found"] or (row["meaning"] and row["remedy"] is not None), f"a gap has to say what it means: {row}"
+    assert {row["group"] for row in rows} == {"installation", "host", "kernel", "steering", "identity", "beyond", "accelerate"}
     human = command_line("doctor").stdout
-    assert "found" in human
+    for row in rows:
+        assert re.search(rf"^  {row['state']} +{re.escape(row['name'])}  ", human, re.M), row
+    assert "targets can be protected on this host" in human
+
+
+def test_doctor_says_no_where_something_required_is_missing():
+    """Without root nothing can be tried; the rows say so, and the exit status is that of a "no"."""
+    run = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", BINARY, "doctor"], capture_output=True, text=True,
+                         timeout=120, check=False)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert re.search(r"missing\s+privileges\s+running as user", run.stdout), run.stdout
+    assert "targets CANNOT be protected on this host" in run.stdout
 
 
 def test_help_and_suggestions():
