@@ -138,7 +138,7 @@ def test_an_edge_triggered_reader_that_stops_at_short_reads_never_waits_in_vain(
         client.socket.setblocking(False)
         epoll.register(client.socket, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
         client.send(pgwire.query(BIG))
-        time.sleep(0.5)
+        time.sleep(0.5)  # the whole way fills up meanwhile
         received, tail = 0, b""
         deadline = time.monotonic() + 60
         while not (tail.endswith(b"Z\0\0\0\x05I") and received > 1_000_000):
@@ -287,7 +287,7 @@ def test_kill_9_ends_sessions_and_stays_closed(bench):
         with pytest.raises(OSError):  # ECONNRESET or EPIPE, after as many tries as the kernel needs to tell
             for _ in range(100):
                 idle.socket.sendall(pgwire.query("select 2"))
-                time.sleep(0.01)
+                time.sleep(0.01)  # the kernel tells with a reset, whenever that comes
     with bench.daemon.steered(), contextlib.closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", bench.postgres.port)) != 0
     bench.daemon.start()
