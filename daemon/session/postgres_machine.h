@@ -190,7 +190,11 @@ class PostgresMachine final : public Machine {
   void drop_command(Pending& pending, Fate fate, std::string_view error_code);
   void fail_segment(std::string_view error_code);
   void described(const Pending& head);
-  void copy_decided(const Pending& pending) { copy_undecided_ = copy_undecided_ && !pending.may_copy_in; }
+  // Once: by the ReadyForQuery behind its error, another command may be undecided.
+  void copy_decided(Pending& pending) {
+    copy_undecided_ = copy_undecided_ && !pending.may_copy_in;
+    pending.may_copy_in = false;
+  }
   void pop_head();
   void report_loose_findings();
   void release_scratch();

@@ -151,6 +151,21 @@ TEST_P(PostgresCopy, InThatFailsBeforeItBegins) {
   EXPECT_THAT(session.to_server, HasSubstr("SELECT 1"));
 }
 
+// The error of the first is answered by the second before the ReadyForQuery of the first has come.
+TEST_P(PostgresCopy, AnotherOneIsUndecidedUntilItsOwnAnswer) {
+  session.client(fe::query("COPY t FROM STDIN") + fe::query("COPY t FROM STDIN") + fe::sync());
+  session.server(be::error("42P01", "no table"));
+  EXPECT_EQ(session.to_server, fe::query("COPY t FROM STDIN") + fe::query("COPY t FROM STDIN"));
+  session.server(be::ready());
+  EXPECT_TRUE(session.machine->parked()) << "a Sync means nothing to a COPY, and something to the main loop";
+  session.forget();
+  session.server(be::copy_response('G'));
+  session.client(fe::copy_done());
+  EXPECT_EQ(session.to_server, fe::copy_done());
+  session.server(be::complete("COPY 0") + be::ready());
+  EXPECT_EQ(session.machine->phase(), Phase::idle);
+}
+
 TEST_P(PostgresCopy, InThatFailsMidway) {
   session.client(fe::query("COPY t FROM STDIN"));
   session.server(be::copy_response('G'));
