@@ -155,27 +155,37 @@ void HiddenText::scan(TextScanner& scanner, const TextView& text, const LeftCont
   if (start > limit || start == 0) decided = std::min(decided, start);
 }
 
+// Runs that may be the base64 of digits (never two digits side by side) or their hex (every second one is 2 or 3).
 void HiddenText::scan_runs(TextScanner& scanner, std::span<const uint8_t> text, std::vector<HiddenFinding>& found) {
-  size_t at = 0;
-  while (at + kRunMin <= text.size()) {
-    // No run can lie around a byte that is none of the alphabet: look at every kRunMin-th first.
-    size_t probe = at + kRunMin - 1;
-    if (kSextets[text[probe]] < 0) {
-      at = probe + 1;
-      continue;
-    }
-    size_t start = probe;
-    while (start > at && kSextets[text[start - 1]] >= 0) --start;
-    size_t end = probe + 1;
-    while (end < text.size() && kSextets[text[end]] >= 0) ++end;
-    at = end;
-    if (end - start < kRunMin) continue;
+  size_t base64 = 0, hex[2] = {0, 0}, hex_start = 0;  // lengths of what goes on; hex by odd and even places
+  bool hex_likely = false;
+  const auto in_pieces = [&](size_t start, size_t end, auto scan) {
     for (size_t piece = start; piece < end; piece += kPieceChars - kOverlapChars) {
-      const auto run = text.subspan(piece, std::min(kPieceChars, end - piece));
-      scan_hex(scanner, run, piece, found);
-      scan_base64(scanner, run, piece, found);
+      scan(text.subspan(piece, std::min(kPieceChars, end - piece)), piece);
       if (piece + kPieceChars >= end) break;
     }
+  };
+  for (size_t at = 0; at <= text.size(); ++at) {
+    const int c = at < text.size() ? text[at] : TextView::kNone;
+    const bool word = c >= 0 && kSextets[static_cast<size_t>(c)] >= 0;
+    const bool two_digits = is_digit(c) && at > 0 && is_digit(text[at - 1]);
+    if (!word || two_digits) {
+      if (base64 >= kRunMin)
+        in_pieces(at - base64, at, [&](auto run, size_t start) { scan_base64(scanner, run, start, found); });
+      base64 = word ? 1 : 0;
+    } else {
+      ++base64;
+    }
+    if (hex_value(c) < 0) {
+      if (hex_likely) in_pieces(hex_start, at, [&](auto run, size_t start) { scan_hex(scanner, run, start, found); });
+      hex_likely = false;
+      hex_start = at + 1;
+      hex[0] = hex[1] = 0;
+      continue;
+    }
+    size_t& run = hex[at & 1];
+    run = c == '2' || c == '3' ? run + 1 : 0;
+    hex_likely |= run >= kPanDigitsMin;
   }
 }
 

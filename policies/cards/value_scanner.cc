@@ -31,6 +31,9 @@ bool may_hold_in_opaque(std::span<const uint8_t> bytes) {
   return has_enough_digits(bytes) || find_in_numeric(bytes) || is_composite(bytes);
 }
 
+// How often the walk over quotes is asked to stop earlier.
+constexpr int kQuotedAttemptsMax = 4;
+
 // Beyond this, counting digits first costs more than looking for them.
 constexpr size_t kCountedBytesMax = 256;
 
@@ -127,26 +130,37 @@ size_t ValueScanner::scan_characters(Part& part) {
     part.add(found.start, found.candidate.end - found.start, found.candidate.digits, found.candidate.brand,
              FindingForm::characters, found.candidate.last_kept);
   }
-  return scan_hidden(part, decided, first_finding, tabs);
+  const size_t settled = look_for_hidden(part, decided, first_finding, tabs);
+  return keep_settled(part, settled, first_finding);
 }
 
 size_t ValueScanner::scan_quoted_characters(Part& part) {
-  QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
-  quoted_found_.clear();
   const size_t first_finding = part.findings->size();
-  const TextView text(part.bytes, &part.memory.left);
-  const size_t decided = scan_quoted(*text_, text, part.ending, state, text_found_, quoted_found_);
-  for (const QuotedFinding& found : quoted_found_) {
-    part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
+  // The walk over quotes stops only where it may, so a place that the second look asks for is tried again from there.
+  size_t size = part.bytes.size();
+  for (int attempt = 0;; ++attempt) {
+    QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
+    quoted_found_.clear();
+    part.findings->resize(first_finding);
+    const TextView text(part.bytes.first(size), &part.memory.left);
+    const Ending ending = size < part.bytes.size() ? Ending::more_follows : part.ending;
+    const size_t decided = scan_quoted(*text_, text, ending, state, text_found_, quoted_found_);
+    for (const QuotedFinding& found : quoted_found_) {
+      part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
+    }
+    const size_t settled = look_for_hidden(part, decided, first_finding, Tabs::join);
+    if (settled != decided && attempt < kQuotedAttemptsMax) {
+      size = settled;
+      continue;
+    }
+    part.memory.quoted = state.quoted ? 1 : 0;
+    part.memory.escaped = state.escaped ? 1 : 0;
+    part.memory.in_long_token = state.in_long_token ? 1 : 0;
+    return keep_settled(part, decided, first_finding);
   }
-  part.memory.quoted = state.quoted ? 1 : 0;
-  part.memory.escaped = state.escaped ? 1 : 0;
-  part.memory.in_long_token = state.in_long_token ? 1 : 0;
-  return scan_hidden(part, decided, first_finding, Tabs::join);
 }
 
-// Bytes that are decided together: no finding and no unit lies across the end. Where the walk over quotes stands cannot
-// be taken back, so there `decided` stays.
+// Bytes that are decided together: no finding and no unit lies across the end.
 size_t ValueScanner::settle(const Part& part, size_t decided, size_t first_finding) const {
   const std::vector<Finding>& findings = *part.findings;
   for (bool moved = true; moved;) {
@@ -164,49 +178,53 @@ size_t ValueScanner::settle(const Part& part, size_t decided, size_t first_findi
   return decided;
 }
 
-// The second look, after the plain one, at what its mask leaves. Returns how many bytes are decided now.
-size_t ValueScanner::scan_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs) {
-  std::vector<Finding>& findings = *part.findings;
-  const bool movable =
-      part.ending == Ending::more_follows &&
-      (part.type == ValueType::text || part.type == ValueType::copy_row || part.type == ValueType::opaque);
-  if (!HiddenText::may_hide(part.bytes)) {
-    part.memory.left.append(part.bytes.first(decided));
-    part.memory.shown_left.append(part.bytes.first(decided));
-    return decided;
-  }
+// The second look, after the plain one, at what its mask leaves. Returns how many bytes can be decided now.
+size_t ValueScanner::look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs) {
+  const std::vector<Finding>& findings = *part.findings;
+  hidden_found_.clear();
+  hidden_looked_ = HiddenText::may_hide(part.bytes);
+  if (!hidden_looked_) return decided;
   masked_.assign(part.bytes.begin(), part.bytes.end());
   for (size_t i = first_finding; i < findings.size(); ++i) {
     const std::span<uint8_t> bytes = std::span(masked_).subspan(findings[i].offset - part.base, findings[i].length);
     mask_finding(bytes, findings[i], MaskStyle::bin6_last4);
   }
-  hidden_found_.clear();
   size_t hidden_decided = decided;
   hidden_.scan(*text_, TextView(masked_, nullptr, tabs), part.memory.left, part.memory.shown_left, part.ending,
                hidden_decided, hidden_found_);
-  if (movable) decided = settle(part, hidden_decided, first_finding);
-  while (findings.size() > first_finding && findings.back().offset - part.base + findings.back().length > decided)
-    findings.pop_back();
-  const size_t plain_end = findings.size();
-  for (const HiddenFinding& hidden : hidden_found_) {
-    if (hidden.end > decided) continue;
-    bool overlaps = false;
-    for (size_t i = first_finding; i < plain_end; ++i) {
-      const size_t start = findings[i].offset - part.base, end = start + findings[i].length;
-      if (hidden.start >= end || hidden.end <= start) continue;
-      // The two share what the mask of the first leaves standing: it goes too.
-      overlaps = true;
-      if (hidden.start < start) findings[i].first_kept = 0;
-      if (hidden.end > end) findings[i].last_kept = 0;
+  return part.ending == Ending::complete ? decided : settle(part, hidden_decided, first_finding);
+}
+
+// Keeps what ends within the decided bytes, of both looks, and moves the memory on behind them.
+size_t ValueScanner::keep_settled(Part& part, size_t decided, size_t first_finding) {
+  std::vector<Finding>& findings = *part.findings;
+  const std::span<const uint8_t> seen = part.bytes.first(decided);
+  if (hidden_looked_) {
+    while (findings.size() > first_finding && findings.back().offset - part.base + findings.back().length > decided)
+      findings.pop_back();
+    const size_t plain_end = findings.size();
+    for (const HiddenFinding& hidden : hidden_found_) {
+      if (hidden.end > decided) continue;
+      bool overlaps = false;
+      for (size_t i = first_finding; i < plain_end; ++i) {
+        const size_t start = findings[i].offset - part.base, end = start + findings[i].length;
+        if (hidden.start >= end || hidden.end <= start) continue;
+        // The two share what the mask of the first leaves standing: it goes too.
+        overlaps = true;
+        if (hidden.start < start) findings[i].first_kept = 0;
+        if (hidden.end > end) findings[i].last_kept = 0;
+      }
+      if (overlaps) continue;
+      part.add(hidden.start, hidden.end - hidden.start, hidden.candidate.digits, hidden.candidate.brand, hidden.form,
+               hidden.candidate.last_kept);
     }
-    if (overlaps) continue;
-    part.add(hidden.start, hidden.end - hidden.start, hidden.candidate.digits, hidden.candidate.brand, hidden.form,
-             hidden.candidate.last_kept);
+    std::sort(findings.begin() + static_cast<ptrdiff_t>(first_finding), findings.end(),
+              [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
+    hidden_.append_shown(decided, part.memory.shown_left);
+  } else {
+    part.memory.shown_left.append(seen);
   }
-  std::sort(findings.begin() + static_cast<ptrdiff_t>(first_finding), findings.end(),
-            [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
-  hidden_.append_shown(decided, part.memory.shown_left);
-  part.memory.left.append(part.bytes.first(decided));
+  part.memory.left.append(seen);
   return decided;
 }
 

@@ -45,7 +45,8 @@ class ValueScanner {
   ValueScanner() = default;
   size_t scan_part(Part& part);
   size_t scan_characters(Part& part);
-  size_t scan_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs);
+  size_t look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs);
+  size_t keep_settled(Part& part, size_t decided, size_t first_finding);
   [[nodiscard]] size_t settle(const Part& part, size_t decided, size_t first_finding) const;
   size_t scan_quoted_characters(Part& part);
   size_t scan_scalar(Part& part);
@@ -65,6 +66,7 @@ class ValueScanner {
   HiddenText hidden_;
   std::vector<HiddenFinding> hidden_found_;
   std::vector<uint8_t> masked_;
+  bool hidden_looked_ = false;
   std::vector<uint8_t> decoded_;
   std::vector<uint32_t> decoded_from_;
 };

@@ -20,7 +20,7 @@ struct Marks {
   uint64_t digits, separators;
 };
 struct Signs {
-  uint64_t digits, separators, special, words, zeros;
+  uint64_t digits, separators, special, words, zeros, twos_and_threes;
 };
 
 struct Bytes64 {
@@ -86,9 +86,12 @@ VECTOR inline __m256i words_in(__m256i bytes) {
 }
 VECTOR inline Signs signs_of(const Bytes64& block) {
   const __m256i low = block.low, high = block.high;
-  return {bits_of(in_range(low, '0', 10), in_range(high, '0', 10)), bits_of(separators_in(low), separators_in(high)),
-          bits_of(special_in(low), special_in(high)), bits_of(words_in(low), words_in(high)),
-          bits_of(equals(low, 0), equals(high, 0))};
+  return {bits_of(in_range(low, '0', 10), in_range(high, '0', 10)),
+          bits_of(separators_in(low), separators_in(high)),
+          bits_of(special_in(low), special_in(high)),
+          bits_of(words_in(low), words_in(high)),
+          bits_of(equals(low, 0), equals(high, 0)),
+          bits_of(in_range(low, '2', 2), in_range(high, '2', 2))};
 }
 VECTOR inline __m256i distance(const uint8_t* at) {
   const Bytes64 block = load(at);

@@ -20,7 +20,7 @@ struct Marks {
   uint64_t digits, separators;
 };
 struct Signs {
-  uint64_t digits, separators, special, words, zeros;
+  uint64_t digits, separators, special, words, zeros, twos_and_threes;
 };
 
 using Bytes64 = __m512i;
@@ -33,14 +33,14 @@ alignas(64) constexpr uint8_t kAscii[128] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
-// For hidden forms: beside those, 4 a sign of its own, 8 base64, 16 zero; and by what the longer characters that matter
-// begin with.
-constexpr uint8_t kSign = 4, kWord = 8, kZero = 16;
+// For hidden forms: beside those, 4 a sign of its own, 8 base64, 16 zero, 32 '2' or '3'; and by what the longer
+// characters that matter begin with.
+constexpr uint8_t kSign = 4, kWord = 8, kZero = 16, kTwoOrThree = 32;
 alignas(64) constexpr uint8_t kSigns[128] = {
-    16, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0,  0, 0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0,
-    2,  0, 0, 0, 0, 4, 4, 0, 0, 0, 0, 4, 0, 10, 2, 10, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0,
-    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 0, 4, 0, 0, 10,
-    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0};
+    16, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0,  0, 0,  0, 0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0,
+    2,  0, 0, 0, 0, 4, 4, 0, 0, 0, 0, 4, 0, 10, 2, 10, 9, 9, 41, 41, 9, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0,
+    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8,  8,  8, 8, 8, 8, 8, 8, 8, 0, 4, 0, 0, 10,
+    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8,  8,  8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0};
 alignas(64) constexpr uint8_t kLeads[128] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -74,10 +74,12 @@ VECTOR inline Signs signs_of(const Bytes64& block) {
   const uint64_t high = _mm512_movepi8_mask(block);
   const __m512i kinds =
       _mm512_maskz_permutex2var_epi8(~high, _mm512_load_si512(kSigns), block, _mm512_load_si512(kSigns + 64));
-  Signs signs{
-      _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kDigit)),
-      _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSeparator)), _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSign)),
-      _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kWord)), _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kZero))};
+  Signs signs{_mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kDigit)),
+              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSeparator)),
+              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSign)),
+              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kWord)),
+              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kZero)),
+              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kTwoOrThree))};
   if (high != 0) {
     const __m512i leads =
         _mm512_maskz_permutex2var_epi8(high, _mm512_load_si512(kLeads), block, _mm512_load_si512(kLeads + 64));
