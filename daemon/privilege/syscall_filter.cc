@@ -187,7 +187,7 @@ constexpr uint64_t kDaemonBpfCommands[] = {BPF_MAP_LOOKUP_ELEM,    BPF_MAP_UPDAT
 constexpr uint64_t kHelperBpfCommands[] = {BPF_MAP_CREATE, BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD};
 constexpr uint64_t kFamilies[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 constexpr uint64_t kIoctls[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, SIOCOUTQ};
-constexpr uint64_t kPrctls[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE};
+constexpr uint64_t kPrctls[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_SET_TIMERSLACK};
 
 class Filter {
  public:

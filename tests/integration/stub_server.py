@@ -27,9 +27,9 @@ async def greet(database, writer):
         for byte in WELCOME:
             writer.write(bytes([byte]))
             await writer.drain()
-            await asyncio.sleep(DRIP_SECONDS)
+            await asyncio.sleep(DRIP_SECONDS)  # dawdling is what is tested
     elif database == "mute":
-        await asyncio.sleep(3600)
+        await asyncio.sleep(3600)  # longer than any test
     else:
         writer.write(WELCOME)
     while database == "flood":

@@ -115,6 +115,13 @@ def test_everything_still_works(unprivileged, postgres):
     assert daemon.verify().returncode == 0
 
 
+def test_the_filter_leaves_the_logs_writer_its_timer(unprivileged):
+    """A call that the filter refuses may be one whose failure nobody sees: the writer's short sleeps would become long ones."""
+    daemon = unprivileged()
+    tasks = {(task / "comm").read_text().strip(): task.name for task in pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir()}
+    assert pathlib.Path(f"/proc/{tasks['audit-writer']}/timerslack_ns").read_text().strip() == "1000"
+
+
 def test_who_asked_is_known_without_root(unprivileged, postgres):
     daemon = unprivileged()
     query(daemon, postgres)

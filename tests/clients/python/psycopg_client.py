@@ -137,7 +137,8 @@ def cancel(connection):
     """Both the call that libpq 17 brought and the old one."""
     for name in ("cancel_safe", "cancel"):
         if hasattr(connection, name):
-            canceller = threading.Thread(target=lambda name=name: (time.sleep(0.3), getattr(connection, name)()))
+            # Later than the statement began, on any machine; a cancel before it would end nothing.
+            canceller = threading.Thread(target=lambda name=name: (time.sleep(0.3), getattr(connection, name)()))  # see above
             canceller.start()
             try:
                 connection.execute("select pg_sleep(30)")
