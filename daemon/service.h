@@ -1,14 +1,13 @@
 // The daemon: wires everything together, in the order in which it becomes safe, and takes it down in the reverse. Only
 // what stands in daemon/ itself may include every layer.
 //
-// Start: helper forked → steering loaded, targets set, sockets bound → root given up → log (recovery included) → workers →
-// listeners live → control socket served. Whatever needs root happens before the first thread; afterwards the helper is
-// asked (privileged_work.h). From go_live() on, connects are led here; before it and after stop(), the kernel decides by
-// when_down. Where the helper ends, the daemon drains and ends too, with status 1: it could identify nobody any more.
-// Stop (SIGTERM,
-// SIGINT): listeners go, so that when_down decides about new connects; established sessions end when they are idle, and
-// after kDrainTimeoutMs all the same; the log is sealed. A second signal ends them at once. SIGHUP reads configuration
-// and policies again.
+// Start: helper forked → steering loaded, targets set, sockets bound → root given up → log (recovery included) →
+// workers → listeners live → control socket served. Whatever needs root happens before the first thread; afterwards the
+// helper is asked (privileged_work.h). From go_live() on, connects are led here; before it and after stop(), the kernel
+// decides by when_down. Where the helper ends, the daemon drains and ends too, with status 1: it could identify nobody
+// any more. Stop (SIGTERM, SIGINT): listeners go, so that when_down decides about new connects; established sessions
+// end when they are idle, and after kDrainTimeoutMs all the same; the log is sealed. A second signal ends them at once.
+// SIGHUP reads configuration and policies again.
 #pragma once
 
 #include <cstdint>

@@ -62,9 +62,7 @@ const StatementFacts& no_facts() {
 }  // namespace
 
 CommandGate::CommandGate(GateContext& context, SessionSubject subject)
-    : context_(context),
-      subject_(std::move(subject)),
-      tally_(context.counters.tallies.of(subject_.info.target)) {
+    : context_(context), subject_(std::move(subject)), tally_(context.counters.tallies.of(subject_.info.target)) {
   tally_.sessions_started.add();
   EventBuilder started = event(EventType::session_started, EventOutcome::success);
   publish(started);

@@ -1,6 +1,6 @@
 // What connect() costs a process: TCP connects to a port of 127.0.0.1 where nothing listens, so that nothing but the
-// kernel's own path and what is attached to it is measured. Prints nanoseconds per socket, connect and close, the median
-// of batches.
+// kernel's own path and what is attached to it is measured. Prints nanoseconds per socket, connect and close, the
+// median of batches.
 //
 //   usage: sluice_connect_cost PORT BATCHES
 #include <arpa/inet.h>

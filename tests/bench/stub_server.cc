@@ -1,6 +1,6 @@
-// A server that speaks just enough PostgreSQL to be talked to: any user is let in, any Query answers one row, whatever it
-// says. It costs next to nothing, so that a benchmark of connections measures what stands before it, and it holds as many
-// sessions as there are descriptors. Plain text, protocol 3.0; SSLRequest and GSSENCRequest are answered `N`.
+// A server that speaks just enough PostgreSQL to be talked to: any user is let in, any Query answers one row, whatever
+// it says. It costs next to nothing, so that a benchmark of connections measures what stands before it, and it holds as
+// many sessions as there are descriptors. Plain text, protocol 3.0; SSLRequest and GSSENCRequest are answered `N`.
 //
 //   usage: sluice_stub_server PORT
 #include <arpa/inet.h>
