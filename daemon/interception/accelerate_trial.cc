@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <functional>
 #include <utility>
 
@@ -287,7 +288,7 @@ unsigned Trial::cost_percent(uint8_t into) {
                             : static_cast<double>(first) / static_cast<double>(second);
   }
   std::nth_element(ratios.begin(), ratios.begin() + kRounds / 2, ratios.end());
-  return static_cast<unsigned>(ratios[kRounds / 2] * 100 + 0.5);
+  return static_cast<unsigned>(std::lround(ratios[kRounds / 2] * 100));
 }
 
 struct Row {

@@ -129,7 +129,7 @@ std::vector<Capability> probe_acceleration(const std::string& trial_cgroup) {
     _exit(wrote == static_cast<ssize_t>(text.size()) ? 0 : 1);
   }
   into.reset();
-  const std::vector<Capability> rows = read_rows(read_all(from.get()));
+  std::vector<Capability> rows = read_rows(read_all(from.get()));
   int status = 0;
   waitpid(child, &status, 0);
   if (rows.empty() || !WIFEXITED(status) || WEXITSTATUS(status) != 0) return failed("the self-test ended early");
