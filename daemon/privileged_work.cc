@@ -5,9 +5,11 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <type_traits>
 #include <utility>
 
@@ -50,7 +52,13 @@ class Work {
   explicit Work(const config::Config& config)
       : config_file_(config.file),
         policies_directory_(config.policies_directory),
-        bpf_directory_(config.bpf_directory) {}
+        bpf_directory_(config.bpf_directory) {
+    for (const config::Target& target : config.targets) {
+      for (const config::Endpoint& address : target.addresses) target_ports_.insert(address.port);
+    }
+    // Before the filter of system calls, which allows no new socket. Without it, ending connections fails and says why.
+    if (auto opened = interception::open_sock_diag()) sock_diag_ = std::move(*opened);
+  }
 
   Message handle(uint32_t request, std::string_view payload) {
     switch (static_cast<HelperRequest>(request)) {
@@ -68,6 +76,14 @@ class Work {
         answer.payload = to_bytes(interception::look_at_pins(bpf_directory_));
         return answer;
       }
+      case HelperRequest::namespace_members: {
+        if (!payload.empty()) return refusal(EINVAL);
+        return list_answer(interception::namespace_members("/proc"));
+      }
+      case HelperRequest::socket_holders:
+        return socket_holders(payload);
+      case HelperRequest::end_connection:
+        return end_connection(payload);
     }
     return refusal(EINVAL);
   }
@@ -135,9 +151,34 @@ class Work {
     return answer;
   }
 
+  static Message list_answer(const std::vector<int32_t>& numbers) {
+    Message answer;
+    answer.payload.assign(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof numbers[0]);
+    return answer;
+  }
+
+  static Message socket_holders(std::string_view payload) {
+    if (payload.size() % sizeof(uint64_t) != 0 || payload.size() / sizeof(uint64_t) > interception::kHoldersAskedMax)
+      return refusal(EINVAL);
+    std::vector<uint64_t> inodes(payload.size() / sizeof(uint64_t));
+    std::memcpy(inodes.data(), payload.data(), payload.size());
+    return list_answer(interception::holders_of("/proc", inodes));
+  }
+
+  // Only what leads to a port of a target, so that nobody who has taken the daemon over can end just any connection.
+  Message end_connection(std::string_view payload) {
+    const auto socket = from_bytes<interception::TcpSocket>(payload);
+    if (!socket || (socket->remote.family != AF_INET && socket->remote.family != AF_INET6)) return refusal(EINVAL);
+    if (target_ports_.count(socket->remote.port) == 0) return refusal(EACCES);
+    if (!sock_diag_.valid()) return refusal(EOPNOTSUPP);
+    return refusal(interception::destroy_tcp_socket(sock_diag_.get(), *socket));
+  }
+
   const std::string config_file_;
   const std::string policies_directory_;
   const std::string bpf_directory_;
+  std::set<uint16_t> target_ports_;
+  UniqueFd sock_diag_;
   std::optional<identity::ProcReader> reader_;
 };
 
@@ -184,8 +225,8 @@ Result<std::unique_ptr<PrivilegedWork>> PrivilegedWork::start(const config::Conf
   // libbpf tries out what the kernel can before its first map, with programs that the helper's filter does not let it
   // load. It remembers, over the fork too. Where this fails, whoever wants a map is told.
   [[maybe_unused]] const auto first = interception::make_endpoint_map();
-  auto helper =
-      privilege::Helper::start(make_helper_handler(config), {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, bpf_capability()});
+  auto helper = privilege::Helper::start(make_helper_handler(config),
+                                         {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, bpf_capability()});
   if (!helper) return tl::unexpected(helper.error());
   return std::unique_ptr<PrivilegedWork>(new PrivilegedWork(std::move(*helper)));
 }
@@ -208,6 +249,32 @@ Result<PinnedObjects> PrivilegedWork::look_at_pins() {
 
 std::unique_ptr<identity::ProcessLookup> PrivilegedWork::process_lookup() {
   return std::make_unique<HelperLookup>(*helper_);
+}
+
+namespace {
+
+std::vector<int32_t> numbers_of(const Result<Message>& answer) {
+  if (!answer || answer->word != 0 || answer->payload.size() % sizeof(int32_t) != 0) return {};
+  std::vector<int32_t> numbers(answer->payload.size() / sizeof(int32_t));
+  std::memcpy(numbers.data(), answer->payload.data(), answer->payload.size());
+  return numbers;
+}
+
+}  // namespace
+
+std::vector<int32_t> PrivilegedWork::namespace_members() {
+  return numbers_of(helper_->call(static_cast<uint32_t>(HelperRequest::namespace_members), {}));
+}
+
+std::vector<int32_t> PrivilegedWork::holders_of(std::span<const uint64_t> inodes) {
+  const auto asked = inodes.first(std::min(inodes.size(), interception::kHoldersAskedMax));
+  const std::string_view bytes(reinterpret_cast<const char*>(asked.data()), asked.size_bytes());
+  return numbers_of(helper_->call(static_cast<uint32_t>(HelperRequest::socket_holders), bytes));
+}
+
+int PrivilegedWork::destroy(const interception::TcpSocket& socket) {
+  const auto answer = helper_->call(static_cast<uint32_t>(HelperRequest::end_connection), to_bytes(socket));
+  return answer ? static_cast<int>(answer->word) : EIO;
 }
 
 std::string PrivilegedWork::executable_path(pid_t pid) {

@@ -6,6 +6,8 @@
 //   a file          the configuration file and the policies of the start, to be read again
 //   an endpoint map a new, empty one: making a map takes CAP_BPF
 //   the pins        whether they still stand
+//   sockets         which processes hold them, and one process of each network namespace (other users' /proc/PID)
+//   a connection    to a port of a target, to be ended (CAP_NET_ADMIN)
 //
 // The helper believes none of it: sizes are checked, and a path must be one of those that were configured when it was
 // forked. Lifetime: start() before the first thread and before root is given up; what it hands out must not outlive it.
@@ -22,11 +24,12 @@
 #include "daemon/config/config.h"
 #include "daemon/identity/process_lookup.h"
 #include "daemon/interception/kernel_broker.h"
+#include "daemon/interception/uncovered.h"
 #include "daemon/privilege/helper.h"
 
 namespace sluice {
 
-class PrivilegedWork final : public interception::KernelBroker {
+class PrivilegedWork final : public interception::KernelBroker, public interception::SocketBroker {
  public:
   [[nodiscard]] static Result<std::unique_ptr<PrivilegedWork>> start(const config::Config& config);
 
@@ -37,6 +40,10 @@ class PrivilegedWork final : public interception::KernelBroker {
 
   [[nodiscard]] std::unique_ptr<identity::ProcessLookup> process_lookup();
   [[nodiscard]] std::string executable_path(pid_t pid);  // empty where it cannot be told
+  [[nodiscard]] std::vector<int32_t> namespace_members() override;
+  [[nodiscard]] std::vector<int32_t> holders_of(std::span<const uint64_t> inodes) override;
+  [[nodiscard]] std::string executable_of(int32_t pid) override { return executable_path(pid); }
+  [[nodiscard]] int destroy(const interception::TcpSocket& socket) override;
   // A descriptor or a negated errno, as policies::FileOpener wants it. By this process where it may, else by the
   // helper.
   [[nodiscard]] int open_to_read(const std::string& path);
@@ -53,7 +60,10 @@ enum class HelperRequest : uint32_t {
   executable_path,
   open_file,
   make_endpoint_map,
-  look_at_pins
+  look_at_pins,
+  namespace_members,
+  socket_holders,
+  end_connection
 };
 
 // Numbers of a look at a process, as they are sent; followed by the two paths.

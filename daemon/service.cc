@@ -145,6 +145,7 @@ class Service {
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<identity::Resolver> resolver_;
   std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<UncoveredConnections> uncovered_;
   std::unique_ptr<ServiceOperations> operations_;
   std::unique_ptr<control::ControlServer> control_;
   std::unique_ptr<control::MetricsServer> metrics_;
@@ -205,21 +206,25 @@ Status Service::start() {
   if (Status started = start_acceptor(); !started) return started;
   // Alive and able to serve: from here on connects are led to us.
   if (Status live = steering_->go_live(); !live) return within("go live", live.error());
+  uncovered_ =
+      std::make_unique<UncoveredConnections>(*steering_, targets_, *recorder_, *privileged_, config_.cgroup_path);
+  if (Status looks = uncovered_->start(); !looks) return looks;
   operations_ = std::make_unique<ServiceOperations>(
       ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_, *acceptor_, *watcher_, *analysis_,
-                   *privileged_, audit_path_, workers(), system_clock().utc_ns()});
+                   *uncovered_, *privileged_, audit_path_, workers(), system_clock().utc_ns()});
+  if (!config_.metrics.empty()) {
+    control::MetricsServerOptions metrics;
+    metrics.address = config_.metrics;
+    auto served = control::MetricsServer::start(metrics, *operations_);
+    if (!served) return within("metrics", served.error());
+    metrics_ = std::move(*served);
+  }
   control::ServerOptions options;
   options.socket_path = config_.control_socket;
   options.executable_path = [this](pid_t pid) { return privileged_->executable_path(pid); };
   auto control = control::ControlServer::start(options, *operations_, std::move(bound_control_socket_));
   if (!control) return within("control socket", control.error());
   control_ = std::move(*control);
-  if (config_.metrics.empty()) return {};
-  control::MetricsServerOptions metrics;
-  metrics.address = config_.metrics;
-  auto served = control::MetricsServer::start(metrics, *operations_);
-  if (!served) return within("metrics", served.error());
-  metrics_ = std::move(*served);
   return {};
 }
 
@@ -458,6 +463,7 @@ void Service::stop() {
       spdlog::error("audit log: {}", recorded.error().message);
   }
   operations_.reset();
+  uncovered_.reset();
   watcher_.reset();
   acceptor_.reset();
   crews_.clear();

@@ -118,6 +118,10 @@ void write_coverage(Exposition& out, const ServiceParts& parts) {
     refused.sample({{"target", target}, {"reason", "too_many_waiting"}}, c.refused_notes_full);
     refused.sample({{"target", target}, {"reason", "other"}}, c.refused_other);
   }
+  Family open = out.gauge("sluice_uncovered_open",
+                          "Connections to targets that were open at the last look, every ten seconds, and do not go "
+                          "through Sluice.");
+  for (const auto& [target, connections] : parts.uncovered.counts()) open.sample({{"target", target}}, connections);
   const AcceptorCounters& accepted = parts.acceptor.counters();
   Family arrived = out.counter("sluice_accepted_connections_total",
                                "Connections that reached the daemon's listeners. `without_note` were not steered there "

@@ -168,6 +168,8 @@ control::StatusView ServiceOperations::status() {
   view.sessions = live.size();
   const auto counters = parts_.steering.counters();
   const auto targets = parts_.targets.current();
+  const auto uncovered = parts_.uncovered.look();
+  if (!uncovered) view.problems.push_back(parts_.uncovered.problem());
   const bool steered = view.state != control::DaemonState::draining;
   for (size_t i = 0; i < targets->size(); ++i) {
     control::TargetView target;
@@ -181,6 +183,10 @@ control::StatusView ServiceOperations::status() {
     target.accelerate = word_of((*targets)[i].accelerate);
     target.acceleration = to_string(acceleration.of(wish));
     target.why_acceleration = acceleration.why(wish);
+    if (uncovered) {
+      target.uncovered_open = static_cast<uint64_t>(std::count_if(
+          uncovered->begin(), uncovered->end(), [&](const auto& one) { return one.target == target.name; }));
+    }
     if (i < counters.size()) {
       const interception::TargetCounters& c = counters[i];
       target.coverage = {c.connects, c.redirected, c.refused, c.exempt, c.uncovered};
@@ -219,6 +225,10 @@ control::KillResult ServiceOperations::kill(std::string_view id, const Caller& c
                          killed ? EventOutcome::success : EventOutcome::failure, "session:" + wanted);
   parts_.recorder.publish(event);
   return killed ? control::KillResult::killed : control::KillResult::not_found;
+}
+
+Result<control::EndResult> ServiceOperations::end_uncovered(const control::EndRequest& wanted, const Caller& caller) {
+  return parts_.uncovered.end(wanted, actor_of(caller));
 }
 
 control::ReloadResult ServiceOperations::reload(const Caller& caller) {

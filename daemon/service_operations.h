@@ -19,6 +19,7 @@
 #include "daemon/session/policy_source.h"
 #include "daemon/session/worker.h"
 #include "daemon/target_table.h"
+#include "daemon/uncovered_connections.h"
 #include "daemon/watcher.h"
 
 namespace sluice {
@@ -33,6 +34,7 @@ struct ServiceParts {
   Acceptor& acceptor;
   Watcher& watcher;
   const command::AnalysisPool& analysis;
+  UncoveredConnections& uncovered;
   PrivilegedWork& privileged;
   std::string audit_path;  // as the daemon's user reaches it
   std::vector<session::Worker*> workers;
@@ -48,6 +50,8 @@ class ServiceOperations final : public control::Operations {
   std::vector<control::SessionView> sessions() override;
   std::optional<control::SessionView> session(std::string_view id) override;
   control::KillResult kill(std::string_view id, const control::Caller& caller) override;
+  Result<std::vector<control::UncoveredView>> uncovered() override { return parts_.uncovered.look(); }
+  Result<control::EndResult> end_uncovered(const control::EndRequest& wanted, const control::Caller& caller) override;
   control::ReloadResult reload(const control::Caller& caller) override;
   std::string audit_directory() const override { return parts_.audit_path; }
   Status record_log_read(const control::Caller& caller, std::string_view what) override;

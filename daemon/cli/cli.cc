@@ -24,6 +24,7 @@ struct Parsed {
   std::string session_id;
   bool past_sessions = false;
   std::string past_since;
+  ConnectionsEndOptions connections_end;
   EventsOptions events;
   AuditVerifyOptions audit_verify;
   std::vector<std::string> demo_arguments;
@@ -114,6 +115,29 @@ void add_daemon_commands(CLI::App& app, Parsed& parsed) {
                                "sluice sessions kill 00f1e2d3c4b5a697", Output::human_or_json);
   kill->add_option("ID", parsed.session_id, "session id")->required();
   kill->callback([&] { parsed.action = [&] { return sessions_kill_command(context, parsed.session_id); }; });
+}
+
+void add_connection_commands(CLI::App& app, Parsed& parsed) {
+  const Context& context = parsed.context;
+  CLI::App* connections =
+      add_command(app, parsed, "connections",
+                  "Connections to targets that are open and go past Sluice, because they are older than it: list, end",
+                  "sluice connections end --target payments-db", Output::human_or_json);
+  connections->require_subcommand(0, 1);
+  const auto list = [&] { return connections_list_command(context); };
+  connections->callback([&parsed, list] {
+    if (!parsed.action) parsed.action = list;
+  });
+  add_command(*connections, parsed, "list", "Every one, with the process that holds it",
+              "sluice connections list --json", Output::human_or_json)
+      ->callback([&parsed, list] { parsed.action = list; });
+  CLI::App* end =
+      add_command(*connections, parsed, "end", "Ends some of them, so that their clients connect again, through Sluice",
+                  "sluice connections end 48213", Output::human_or_json);
+  end->add_option("ID", parsed.connections_end.ids, "ids as the list shows them");
+  end->add_option("--target", parsed.connections_end.target, "all of this target")->type_name("NAME");
+  end->add_flag("--all", parsed.connections_end.all, "all of all targets");
+  end->callback([&] { parsed.action = [&] { return connections_end_command(context, parsed.connections_end); }; });
 }
 
 void add_log_commands(CLI::App& app, Parsed& parsed) {
@@ -261,6 +285,7 @@ int run(const std::vector<std::string>& arguments, const Environment& environmen
   app.require_subcommand(1);
   add_host_commands(app, parsed);
   add_daemon_commands(app, parsed);
+  add_connection_commands(app, parsed);
   add_log_commands(app, parsed);
   add_card_commands(app, parsed);
 

@@ -33,6 +33,15 @@ enum class SessionSet { live, past };
 [[nodiscard]] ExitStatus sessions_show_command(const Context& context, const std::string& id);
 [[nodiscard]] ExitStatus sessions_kill_command(const Context& context, const std::string& id);
 
+// connections_command.cc
+struct ConnectionsEndOptions {
+  std::vector<std::string> ids;
+  std::string target;
+  bool all = false;
+};
+[[nodiscard]] ExitStatus connections_list_command(const Context& context);
+[[nodiscard]] ExitStatus connections_end_command(const Context& context, const ConnectionsEndOptions& options);
+
 // events_command.cc
 struct EventsOptions {
   std::string since;

@@ -46,12 +46,13 @@ void print_human(const Context& context, const Json& status) {
                  {"REDIRECTED", Table::Align::right},
                  {"REFUSED", Table::Align::right},
                  {"EXEMPT", Table::Align::right},
-                 {"UNCOVERED", Table::Align::right}});
+                 {"UNCOVERED", Table::Align::right},
+                 {"OPEN PAST", Table::Align::right}});
   for (const Json& target : status.value("targets", Json::array())) {
     const Json coverage = target.value("coverage", Json::object());
     targets.row({text(target, "name"), text(target, "state"), number(target, "sessions"), number(coverage, "connects"),
                  number(coverage, "redirected"), number(coverage, "refused"), number(coverage, "exempt"),
-                 number(coverage, "uncovered")});
+                 number(coverage, "uncovered"), number(target, "uncovered_open")});
   }
   std::printf("\n%s", targets.text().c_str());
   for (const Json& target : status.value("targets", Json::array())) {

@@ -50,7 +50,8 @@ struct TargetView {
   std::string name;
   std::string state;  // "protected"; "uncovered" where steering is not in force
   std::string protocol;
-  uint64_t sessions = 0;  // live ones
+  uint64_t sessions = 0;        // live ones
+  uint64_t uncovered_open = 0;  // connections that are open now and go past Sluice
   CoverageView coverage;
   std::string accelerate;    // as configured: "auto", "on", "off"
   std::string acceleration;  // what it comes to on this host: "off", "into Sluice", "both ways"
@@ -135,6 +136,32 @@ struct Caller {
   std::string exe;
 };
 
+// A connection to a target that is open and goes past Sluice.
+struct UncoveredView {
+  std::string id;  // inode of the socket, as `ss -e` shows it
+  std::string target;
+  std::string origin;
+  std::string destination;
+  int64_t uid = -1;
+  int64_t pid = -1;  // of a process that holds it; -1 where none was found
+  std::string exe;
+  bool can_be_ended = true;  // false in other network namespaces
+};
+
+struct EndRequest {
+  std::vector<std::string> ids;
+  std::string target;  // all of this target, where it is not empty
+  bool all = false;
+};
+
+struct EndResult {
+  struct One {
+    UncoveredView connection;
+    std::string problem;  // why it goes on; empty: it was ended
+  };
+  std::vector<One> connections;
+};
+
 struct ReloadResult {
   bool accepted = false;
   std::string policy_version;   // in force after the call
@@ -155,6 +182,9 @@ class Operations {
   [[nodiscard]] virtual std::optional<SessionView> session(std::string_view id) = 0;
   // Ends a live session: its client is told why, and it is an event with the caller as actor.
   [[nodiscard]] virtual KillResult kill(std::string_view id, const Caller& caller) = 0;
+  // Connections that are open and go past Sluice, and ending some of them; each is an event with the caller as actor.
+  [[nodiscard]] virtual Result<std::vector<UncoveredView>> uncovered() = 0;
+  [[nodiscard]] virtual Result<EndResult> end_uncovered(const EndRequest& wanted, const Caller& caller) = 0;
   // Reads configuration and policies again. What does not validate never replaces what runs.
   [[nodiscard]] virtual ReloadResult reload(const Caller& caller) = 0;
 

@@ -1,5 +1,6 @@
 #include "daemon/control/routes.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -58,6 +59,44 @@ ControlReply session_route(const ControlRequest& request, Operations& operations
   return ok(Json{{"id", id}, {"killed", true}});
 }
 
+ControlReply list_connections(Operations& operations) {
+  const Result<std::vector<UncoveredView>> connections = operations.uncovered();
+  if (!connections) return refuse(503, connections.error().message);
+  ControlReply reply{200, {}, ReplyForm::lines};
+  for (const UncoveredView& connection : *connections) {
+    reply.body += to_line(to_json(connection));
+    reply.body += '\n';
+  }
+  return reply;
+}
+
+ControlReply end_connections(const ControlRequest& request, Operations& operations) {
+  if (request.method != "POST") return refuse(405, "this path takes POST");
+  if (!request.may_change) {
+    return refuse(403, "ending connections needs root, the daemon's user, or membership of the group sluice-admin");
+  }
+  EndRequest wanted;
+  for (const auto& [name, value] : request.target.query) {
+    if (name == "target") {
+      wanted.target = value;
+    } else if (name == "all" && value == "1") {
+      wanted.all = true;
+    } else if (name == "id") {
+      for (size_t start = 0; start <= value.size();) {
+        const size_t comma = std::min(value.find(',', start), value.size());
+        if (comma > start) wanted.ids.push_back(value.substr(start, comma - start));
+        start = comma + 1;
+      }
+    } else {
+      return refuse(400, "id, target and all=1 say what is to end");
+    }
+  }
+  if (wanted.ids.empty() && wanted.target.empty() && !wanted.all)
+    return refuse(400, "id, target or all=1 has to say what is to end");
+  const Result<EndResult> result = operations.end_uncovered(wanted, request.caller);
+  return result ? ok(to_json(*result)) : refuse(503, result.error().message);
+}
+
 ControlReply reload(const ControlRequest& request, Operations& operations) {
   if (request.method != "POST") return refuse(405, "this path takes POST");
   if (!request.may_change)
@@ -92,6 +131,10 @@ ControlReply answer(const ControlRequest& request, Operations& operations) {
     if (request.method != "GET") return refuse(405, "this path takes GET");
     return {200, operations.metrics(), ReplyForm::metrics};
   }
+  if (path == "/v1/connections") {
+    return request.method == "GET" ? list_connections(operations) : refuse(405, "this path takes GET");
+  }
+  if (path == "/v1/connections/end") return end_connections(request, operations);
   if (path == "/v1/reload") return reload(request, operations);
   if (path.size() > kSessionPrefix.size() && path.compare(0, kSessionPrefix.size(), kSessionPrefix) == 0) {
     return session_route(request, operations);

@@ -3,6 +3,8 @@
 //   GET  /v1/sessions                        lines, live sessions
 //   GET  /v1/sessions/ID                     one object
 //   POST /v1/sessions/ID/kill                needs may_change()
+//   GET  /v1/connections                     lines: open connections to targets that go past Sluice
+//   POST /v1/connections/end?id=A,B&target&all=1     ends them; needs may_change()
 //   POST /v1/reload                          needs may_change()
 //   GET  /metrics                            for Prometheus
 //   GET  /v1/events?since_ns&until_ns&filter&limit&from_index&follow     lines, streamed

@@ -66,6 +66,7 @@ Json to_json(const StatusView& view) {
                        {"state", target.state},
                        {"protocol", target.protocol},
                        {"sessions", target.sessions},
+                       {"uncovered_open", target.uncovered_open},
                        {"coverage",
                         {{"connects", target.coverage.connects},
                          {"redirected", target.coverage.redirected},
@@ -114,6 +115,28 @@ Json to_json(const SessionView& view) {
           {"bytes_to_client", view.bytes_to_client},
           {"bytes_to_server", view.bytes_to_server},
           {"accelerated", view.accelerated}};
+}
+
+Json to_json(const UncoveredView& view) {
+  return {{"id", view.id},
+          {"target", view.target},
+          {"origin", view.origin},
+          {"destination", view.destination},
+          {"uid", number_or_null(view.uid)},
+          {"pid", number_or_null(view.pid)},
+          {"exe", text_or_null(view.exe)},
+          {"can_be_ended", view.can_be_ended}};
+}
+
+Json to_json(const EndResult& result) {
+  Json connections = Json::array();
+  for (const EndResult::One& one : result.connections) {
+    Json json = to_json(one.connection);
+    json["ended"] = one.problem.empty();
+    json["problem"] = text_or_null(one.problem);
+    connections.push_back(std::move(json));
+  }
+  return {{"connections", std::move(connections)}};
 }
 
 Json to_json(const policies::Problem& problem) {

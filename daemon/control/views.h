@@ -14,6 +14,8 @@ using Json = nlohmann::ordered_json;  // fields in the order in which a person w
 
 [[nodiscard]] Json to_json(const StatusView& view);
 [[nodiscard]] Json to_json(const SessionView& view);
+[[nodiscard]] Json to_json(const UncoveredView& view);
+[[nodiscard]] Json to_json(const EndResult& result);
 [[nodiscard]] Json to_json(const ReloadResult& result);
 [[nodiscard]] Json to_json(const policies::Problem& problem);
 

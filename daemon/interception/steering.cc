@@ -134,6 +134,7 @@ class LiveSteering final : public Steering {
   std::optional<ConnectNote> take_note(int accepted_fd) override;
   Status exempt(int fd) override;
   void forget(int fd) override;
+  bool is_exempt(uint64_t socket_cookie) const override;
   std::vector<TargetCounters> counters() override;
   std::string self_check() override;
   std::string capability_line() const override;
@@ -341,6 +342,14 @@ Status LiveSteering::exempt(int fd) {
 void LiveSteering::forget(int fd) {
   auto key = exempt_key_of(fd);
   if (key) bpf_map_delete_elem(programs_->map(MapId::exempt), &*key);
+}
+
+bool LiveSteering::is_exempt(uint64_t socket_cookie) const {
+  sluice_exempt_key key = {};
+  key.socket_cookie = socket_cookie;
+  key.netns_cookie = netns_cookie_;
+  uint8_t value = 0;
+  return bpf_map_lookup_elem(programs_->map(MapId::exempt), &key, &value) == 0;
 }
 
 std::vector<TargetCounters> LiveSteering::counters() {

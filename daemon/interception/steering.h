@@ -119,6 +119,8 @@ class Steering {
   // Registers one of our own upstream sockets before its connect(); forget() after.
   [[nodiscard]] virtual Status exempt(int fd) = 0;
   virtual void forget(int fd) = 0;
+  // Whether a socket of our own namespace is registered so, by its SO_COOKIE.
+  [[nodiscard]] virtual bool is_exempt(uint64_t socket_cookie) const = 0;
   [[nodiscard]] virtual std::vector<TargetCounters> counters() = 0;  // by target, in the order of set_targets()
   // Empty where all links are attached and unchanged; else what is wrong, for an event. Also follows changes of the
   // host's own addresses and removes notes that nobody came for. Called once a second.

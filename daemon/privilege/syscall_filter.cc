@@ -167,7 +167,7 @@ constexpr std::string_view kDaemonOnly[] = {
 };
 
 // Reads, and nothing else: it opens files, but never to write (add_limited).
-constexpr std::string_view kHelperOnly[] = {"open_by_handle_at"};
+constexpr std::string_view kHelperOnly[] = {"getdents64", "open_by_handle_at"};
 
 // Only somebody who has taken the process over calls these.
 constexpr const char* kKills[] = {

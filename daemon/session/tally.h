@@ -81,7 +81,7 @@ struct TargetTally {
 
 class TargetTallies {
  public:
-  static constexpr size_t kTargetsTalliedMax = 512;
+  static constexpr size_t kTargetsTalliedMax = 2'048;
 
   // The worker, at the beginning of a session.
   [[nodiscard]] TargetTally& of(const std::string& target) {

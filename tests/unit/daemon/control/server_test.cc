@@ -60,6 +60,16 @@ class ScriptedOperations final : public Operations {
     killed_by = caller;
     return session(id) ? KillResult::killed : KillResult::not_found;
   }
+  Result<std::vector<UncoveredView>> uncovered() override {
+    UncoveredView view;
+    view.id = "4711";
+    view.target = "payments-db";
+    return std::vector<UncoveredView>{view};
+  }
+  Result<EndResult> end_uncovered(const EndRequest& wanted, const Caller&) override {
+    end_wanted = wanted;
+    return EndResult{{{uncovered()->front(), ""}}};
+  }
   ReloadResult reload(const Caller&) override {
     return {false,
             "abc",
@@ -76,6 +86,7 @@ class ScriptedOperations final : public Operations {
   std::string log_error;
   std::vector<std::string> log_reads;
   Caller killed_by;
+  EndRequest end_wanted;
 };
 
 class ControlServerTest : public ::testing::Test {
