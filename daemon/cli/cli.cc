@@ -26,6 +26,7 @@ struct Parsed {
   std::string past_since;
   ConnectionsEndOptions connections_end;
   EventsOptions events;
+  TryOptions attempt;
   AuditVerifyOptions audit_verify;
   std::vector<std::string> demo_arguments;
   MaskOptions mask;
@@ -70,6 +71,14 @@ void add_host_commands(CLI::App& app, Parsed& parsed) {
               Output::human_or_json)
       ->callback([&] { parsed.action = [&] { return doctor_command(context); }; });
   CLI::App* demo = add_command(app, parsed, "demo",
+  CLI::App* attempt = add_command(
+      app, parsed, "try",
+      "Runs one command in a cgroup of its own with steering attached to that cgroup alone, and says what was seen",
+      "sudo sluice try --policy ./policies -- psql -h 10.20.0.5 payments", Output::human_or_json);
+  attempt->add_option("--policy", parsed.attempt.policies, "policies to try (default: what the configuration names)")
+      ->type_name("DIR");
+  attempt->add_option("COMMAND", parsed.attempt.command, "the command and its arguments, after --")->required();
+  attempt->callback([&] { parsed.action = [&] { return try_command(context, parsed.attempt); }; });
                                "A self-contained tour: a database with card data, an unchanged client, every effect",
                                "sudo sluice demo --yes", Output::human_only);
   demo->add_flag_callback(

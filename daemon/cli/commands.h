@@ -18,6 +18,14 @@ namespace sluice::cli {
 [[nodiscard]] ExitStatus demo_command(const Context& context, const std::vector<std::string>& arguments);
 [[nodiscard]] ExitStatus version_command(const Context& context);
 
+// try_command.cc
+struct TryOptions {
+  std::string policies;  // directory; empty: what the configuration names
+  std::vector<std::string> command;
+};
+// The exit status is the command's.
+[[nodiscard]] int try_command(const Context& context, const TryOptions& options);
+
 // check_command.cc, doctor_command.cc
 [[nodiscard]] ExitStatus check_command(const Context& context);
 [[nodiscard]] ExitStatus doctor_command(const Context& context);
