@@ -10,6 +10,7 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/mask_command.h"
+#include "daemon/cli/reference.h"
 #include "daemon/cli/scan_command.h"
 #include "daemon/cli/suggest.h"
 #include "daemon/cli/table.h"
@@ -25,8 +26,8 @@ struct Parsed {
   bool past_sessions = false;
   std::string past_since;
   ConnectionsEndOptions connections_end;
-  EventsOptions events;
   TryOptions attempt;
+  EventsOptions events;
   AuditVerifyOptions audit_verify;
   std::vector<std::string> demo_arguments;
   MaskOptions mask;
@@ -70,7 +71,6 @@ void add_host_commands(CLI::App& app, Parsed& parsed) {
               "Says what this kernel and host can do, what is missing, and how to close each gap", "sudo sluice doctor",
               Output::human_or_json)
       ->callback([&] { parsed.action = [&] { return doctor_command(context); }; });
-  CLI::App* demo = add_command(app, parsed, "demo",
   CLI::App* attempt = add_command(
       app, parsed, "try",
       "Runs one command in a cgroup of its own with steering attached to that cgroup alone, and says what was seen",
@@ -79,6 +79,7 @@ void add_host_commands(CLI::App& app, Parsed& parsed) {
       ->type_name("DIR");
   attempt->add_option("COMMAND", parsed.attempt.command, "the command and its arguments, after --")->required();
   attempt->callback([&] { parsed.action = [&] { return try_command(context, parsed.attempt); }; });
+  CLI::App* demo = add_command(app, parsed, "demo",
                                "A self-contained tour: a database with card data, an unchanged client, every effect",
                                "sudo sluice demo --yes", Output::human_only);
   demo->add_flag_callback(
@@ -297,6 +298,11 @@ int run(const std::vector<std::string>& arguments, const Environment& environmen
   add_connection_commands(app, parsed);
   add_log_commands(app, parsed);
   add_card_commands(app, parsed);
+
+  // Not for people, so not in --help: what completion and manual are made from.
+  app.add_subcommand("reference", "Every command and option, as JSON")->group("")->callback([&] {
+    parsed.action = [&] { return print_line(to_line(describe_commands(app))) ? kSuccess : kUsage; };
+  });
 
   if (complain_about_unknown_command(app, arguments)) return kUsage;
   try {
