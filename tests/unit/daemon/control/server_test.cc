@@ -35,7 +35,7 @@ class ScriptedOperations final : public Operations {
     view.state = DaemonState::running;
     view.version = "0.1.0";
     view.targets.push_back(
-        {"payments-db", "protected", "postgres", 2, {10, 7, 1, 2, 0}, "on", "both ways", "asked for"});
+        {"payments-db", "protected", "postgres", 2, 0, {10, 7, 1, 2, 0}, "on", "both ways", "asked for"});
     view.acceleration.checks.push_back({"splice", "guarded", false, "sees nothing", "readers see nothing"});
     view.acceleration.both_ways_percent = 54;
     view.policy_version = "abc";
