@@ -256,7 +256,7 @@ namespace {
 std::vector<int32_t> numbers_of(const Result<Message>& answer) {
   if (!answer || answer->word != 0 || answer->payload.size() % sizeof(int32_t) != 0) return {};
   std::vector<int32_t> numbers(answer->payload.size() / sizeof(int32_t));
-  std::memcpy(numbers.data(), answer->payload.data(), answer->payload.size());
+  if (!numbers.empty()) std::memcpy(numbers.data(), answer->payload.data(), answer->payload.size());
   return numbers;
 }
 

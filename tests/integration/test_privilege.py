@@ -73,7 +73,7 @@ def test_what_proc_says_about_the_helper(unprivileged):
     own = facts(helper_of(daemon))
     assert own["Name"] == "sluice-helper"
     bits = int(own["CapPrm"], 16)
-    assert bits == 1 << 2 | 1 << 19 | 1 << 39, "CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_BPF"
+    assert bits == 1 << 2 | 1 << 12 | 1 << 19 | 1 << 39, "CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_BPF"
     assert own["CapEff"] == own["CapPrm"] == own["CapBnd"]
     assert own["NoNewPrivs"] == "1"
     assert own["Seccomp"] == ("2" if is_filtered(daemon) else "0")
