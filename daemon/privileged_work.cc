@@ -223,8 +223,9 @@ privilege::HelperHandler make_helper_handler(const config::Config& config) {
 
 Result<std::unique_ptr<PrivilegedWork>> PrivilegedWork::start(const config::Config& config) {
   // libbpf tries out what the kernel can before its first map, with programs that the helper's filter does not let it
-  // load. It remembers, over the fork too. Where this fails, whoever wants a map is told.
-  [[maybe_unused]] const auto first = interception::make_endpoint_map();
+  // load. It remembers, over the fork too; the map itself is closed again, for the helper must hold none. Where this
+  // fails, whoever wants a map is told.
+  static_cast<void>(interception::make_endpoint_map());
   auto helper = privilege::Helper::start(make_helper_handler(config),
                                          {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, bpf_capability()});
   if (!helper) return tl::unexpected(helper.error());
