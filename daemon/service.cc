@@ -46,7 +46,6 @@ using events::EventType;
 
 constexpr int kExitFailed = 1;
 constexpr int kExitConfiguration = 2;
-constexpr unsigned kWorkersMax = 64;
 // Between looks at whether the workers are done, while draining.
 constexpr long kDrainLookMs = 50;
 
@@ -316,6 +315,13 @@ void Service::report_acceleration() {
   }
 }
 
+// Half of the processors: the clients, and often the server, need the others. More threads than there is work for cost:
+// each sleeps more often, and waking one up is the dearest part of a transaction (docs/decisions/0060).
+unsigned worker_count(const config::Config& config) {
+  if (config.workers != 0) return config.workers;
+  return std::clamp(std::thread::hardware_concurrency() / 2, 1u, static_cast<unsigned>(config::kWorkersMost));
+}
+
 Status Service::start_workers() {
   policies_ = std::make_unique<session::PolicySource>(first_policies_);
   auto analysis = command::AnalysisPool::start({});
@@ -323,7 +329,7 @@ Status Service::start_workers() {
   analysis_ = std::move(*analysis);
   short_circuits_ = std::make_unique<ShortCircuits>(*steering_);
   upstreams_ = std::make_unique<SteeredUpstreams>(*steering_, *short_circuits_);
-  const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kWorkersMax);
+  const unsigned count = worker_count(config_);
   const auto cancels = std::make_shared<session::CancelDesk>();
   for (unsigned i = 0; i < count; ++i) {
     session::WorkerParts parts;

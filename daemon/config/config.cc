@@ -27,7 +27,8 @@ constexpr Standing kLater = Standing::later;
 
 constexpr Word kFileKeys[] = {{"version"},       {"targets"},          {"policies"}, {"state_directory"},
                               {"audit"},         {"control"},          {"steering"}, {"user"},
-                              {"sinks", kLater}, {"identity", kLater}, {"metrics"}};
+                              {"sinks", kLater}, {"identity", kLater}, {"metrics"},
+                              {"workers"}};
 constexpr Word kTargetKeys[] = {{"name"},
                                 {"protocol"},
                                 {"addresses"},
@@ -80,6 +81,7 @@ class ConfigReader {
     if (const YamlNode* control = FieldReader::find(document, "control")) read_control(*control);
     if (const YamlNode* steering = FieldReader::find(document, "steering")) read_steering(*steering);
     if (const YamlNode* metrics = FieldReader::find(document, "metrics")) read_metrics(*metrics);
+    if (const YamlNode* workers = FieldReader::find(document, "workers")) read_workers(*workers);
     if (const YamlNode* user = FieldReader::find(document, "user")) read_user(*user);
     check_audit_directory(document);
     return config_;
@@ -216,6 +218,11 @@ class ConfigReader {
       return;
     }
     config_.metrics = *text;
+  }
+
+  void read_workers(const YamlNode& node) {
+    if (const auto count = reader_.number(node, "`workers`", 1, kWorkersMost))
+      config_.workers = static_cast<uint32_t>(*count);
   }
 
   void read_steering(const YamlNode& node) {

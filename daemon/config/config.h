@@ -51,6 +51,7 @@ struct Config {
   Audit audit;
   std::string control_socket = "/run/sluice/control.sock";
   std::string metrics;  // "127.0.0.1:9464": where Prometheus scrapes; empty: on the control socket alone
+  uint32_t workers = 0;  // threads that carry sessions; 0: half of the processors, at least one
   std::string bpf_directory = "/sys/fs/bpf/sluice";
   std::string cgroup_path;  // steering is attached here; empty: the cgroup v2 root
   std::string user;         // that the daemon becomes; empty: kDefaultUser where there is one, else it stays who it is
@@ -62,6 +63,7 @@ inline constexpr const char* kDefaultConfigFile = "/etc/sluice/sluice.yaml";
 inline constexpr size_t kTargetsMax = 16'384;
 inline constexpr size_t kAddressesMax = 32'768;  // of all targets together
 inline constexpr size_t kTargetNameBytesMax = 63;
+inline constexpr uint64_t kWorkersMost = 64;
 inline constexpr size_t kUserNameBytesMax = 32;  // useradd(8)
 inline constexpr size_t kPathBytesMax = 1'024;
 inline constexpr size_t kSocketPathBytesMax = 107;  // sockaddr_un::sun_path without its NUL, unix(7)

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -214,7 +215,7 @@ int main(int argc, char** argv) {
   }
   std::vector<std::unique_ptr<Relay>> relays;
   std::vector<std::thread> threads;
-  for (unsigned i = 0; i < std::thread::hardware_concurrency(); ++i) {
+  for (unsigned i = 0; i < std::max(std::thread::hardware_concurrency() / 2, 1u); ++i) {
     relays.push_back(std::make_unique<Relay>(static_cast<uint16_t>(std::atoi(argv[2]))));
     threads.emplace_back([relay = relays.back().get()] { relay->run(); });
   }

@@ -21,9 +21,10 @@ SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime e
 
 
 class Daemon:
-    def __init__(self, directory, targets, policies=None, durability="strict", extra="", covered=False):
+    def __init__(self, directory, targets, policies=None, durability="strict", extra="", covered=False, workers=2):
         """targets: list of dicts with at least `name` and `addresses`. policies: text of one policy file, or None. covered: the daemon
-        runs below the steered cgroup itself, as where steering is attached to the root."""
+        runs below the steered cgroup itself, as where steering is attached to the root. workers: two, so that what concerns two is tried on
+        small machines too; None for the default."""
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.tag = uuid.uuid4().hex[:8]
@@ -35,7 +36,7 @@ class Daemon:
         self.policies = self.directory / "policies"
         self.policies.mkdir(exist_ok=True)
         self.log = self.directory / "sluice.log"
-        self.targets, self.durability, self.extra, self.covered = targets, durability, extra, covered
+        self.targets, self.durability, self.extra, self.covered, self.workers = targets, durability, extra, covered, workers
         self.process = None
         self.write_config()
         if policies is not None:
@@ -50,6 +51,7 @@ class Daemon:
                   f"audit: {{directory: {self.audit}, durability: {self.durability}}}",
                   f"control: {{socket: {self.directory}/control.sock}}",
                   f"steering: {{bpf_directory: {self.pins}, cgroup: {self.cgroup}}}", self.extra]
+        lines += [f"workers: {self.workers}"] if self.workers else []
         self.config.write_text("\n".join(lines) + "\n")
 
     def write_policy(self, text, name="test.yaml"):

@@ -66,7 +66,7 @@ def test_the_page_has_every_command_and_option():
 def test_configuration_and_policy_pages_have_every_key():
     page = (PACKAGING / "man/sluice.yaml.5").read_text().replace("\\-", "-")
     for key in ("targets", "addresses", "when_down", "accelerate", "statement_bytes_max", "state_directory", "durability", "retention_days", "socket",
-                "metrics", "bpf_directory"):
+                "metrics", "workers", "bpf_directory"):
         assert key in page, key
     page = (PACKAGING / "man/sluice-policy.5").read_text().replace("\\-", "-")
     for word in ("default", "because", "block", "reveal", "statement", "identity"):

@@ -368,6 +368,21 @@ def test_reload_by_signal_and_by_command(make_daemon, postgres):
     wait_until("the signal reloads", lambda: daemon.status()["policy_version"] not in (before, after))
 
 
+def worker_threads(daemon):
+    names = [path.read_text() for path in pathlib.Path(f"/proc/{daemon.process.pid}/task").glob("*/comm")]
+    return sum(name.startswith("worker-") for name in names)
+
+
+def test_workers_are_half_of_the_processors_unless_said_otherwise(make_daemon, postgres):
+    daemon = make_daemon(workers=None)
+    assert worker_threads(daemon) == max(len(os.sched_getaffinity(0)) // 2, 1)
+    other = make_daemon(workers=3)
+    assert worker_threads(other) == 3
+    other.workers = 1
+    other.write_config()
+    assert "workers" in other.cli("reload").stderr and worker_threads(other) == 3
+
+
 def test_tells_systemd_when_it_is_ready_and_when_it_stops(make_daemon, tmp_path):
     """Type=notify: READY=1 once it enforces, WATCHDOG=1 while it lives, STOPPING=1 at the end (sd_notify(3))."""
     path = tmp_path / "notify"

@@ -77,6 +77,7 @@ targets:
 policies: /etc/sluice/policies/
 state_directory: /srv/sluice
 audit: {directory: /srv/log, durability: relaxed, retention_days: 800}
+workers: 3
 control: {socket: /tmp/x.sock}
 steering: {bpf_directory: /sys/fs/bpf/test, cgroup: /sys/fs/cgroup/test}
 )");
@@ -91,6 +92,7 @@ steering: {bpf_directory: /sys/fs/bpf/test, cgroup: /sys/fs/cgroup/test}
   EXPECT_EQ(config.audit.directory, "/srv/log");
   EXPECT_EQ(config.audit.durability, Durability::relaxed);
   EXPECT_EQ(config.audit.retention_days, 800u);
+  EXPECT_EQ(config.workers, 3u);
   EXPECT_EQ(config.control_socket, "/tmp/x.sock");
   EXPECT_EQ(config.bpf_directory, "/sys/fs/bpf/test");
   EXPECT_EQ(config.cgroup_path, "/sys/fs/cgroup/test");
@@ -231,6 +233,12 @@ TEST(Config, Retention) {
   EXPECT_NE(problems_of(with("audit: {retention_days: 0}\n")).find("error"), std::string::npos);
   EXPECT_NE(problems_of(with("audit: {retention_days: 90}\n")).find("warning: PCI DSS 10.5.1"), std::string::npos);
   EXPECT_EQ(problems_of(with("audit: {retention_days: 365}\n")), "");
+}
+
+TEST(Config, Workers) {
+  EXPECT_NE(problems_of(with("workers: 0\n")).find("error"), std::string::npos);
+  EXPECT_NE(problems_of(with("workers: 65\n")).find("error"), std::string::npos);
+  EXPECT_EQ(problems_of(with("workers: 64\n")), "");
 }
 
 TEST(Config, OverlappingTargets) {
