@@ -36,6 +36,12 @@ struct Parsed {
   std::function<int()> action;
 };
 
+// The parser itself would take -1 for a very large number.
+std::string complain_unless_whole(const std::string& text) {
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  return digits ? std::string() : "'" + printable(text) + "' is not a whole number";
+}
+
 enum class Output { human_only, human_or_json };
 
 // Options that every command takes, and its example.
@@ -164,10 +170,7 @@ void add_log_commands(CLI::App& app, Parsed& parsed) {
       ->type_name("EXPR");
   events->add_option("--limit", parsed.events.limit, "at most this many; 0 for all")
       ->type_name("N")
-      ->check([](const std::string& text) {  // the parser itself would take -1 for a very large number
-        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-        return digits ? std::string() : "'" + printable(text) + "' is not a whole number";
-      });
+      ->check(complain_unless_whole);
   CLI::Option* follow = events->add_flag("--follow,-f", parsed.events.follow, "go on as events are written");
   events->add_option("--dir", parsed.events.directory, "read this log directory, without a daemon")
       ->type_name("DIR")
@@ -189,33 +192,59 @@ void add_log_commands(CLI::App& app, Parsed& parsed) {
   verify->callback([&] { parsed.action = [&] { return audit_verify_command(context, parsed.audit_verify); }; });
 }
 
-void add_card_commands(CLI::App& app, Parsed& parsed) {
-  CLI::App* mask = add_command(app, parsed, "mask", "Filter: text in, masked text out",
-                               "sluice mask --report <export.csv >masked.csv", Output::human_only);
-  mask->add_option("--style", parsed.mask_style, "bin6_last4 (default), last4 or full")
-      ->type_name("STYLE")
-      ->check(CLI::IsMember({"bin6_last4", "last4", "full"}));
-  mask->add_flag("--report", parsed.mask.report, "findings as JSON lines on stderr");
-  mask->add_option("FILE", parsed.mask.files, "files; - or none: standard input");
-  mask->callback([&] {
-    parsed.action = [&] {
-      parsed.mask.style = parsed.mask_style == "full"    ? policies::MaskStyle::full
-                          : parsed.mask_style == "last4" ? policies::MaskStyle::last4
-                                                         : policies::MaskStyle::bin6_last4;
-      return run_mask(parsed.mask);
-    };
-  });
-
-  CLI::App* scan = add_command(
-      app, parsed, "scan", "Finds card data in files, directories or standard input; exit status 1 where there is any",
-      "sluice scan --json dump.sql", Output::human_or_json);
-  scan->add_option("FILE", parsed.scan.files, "files or directories; - or none: standard input");
+void add_scan_command(CLI::App& app, Parsed& parsed) {
+  CLI::App* scan =
+      add_command(app, parsed, "scan",
+                  "Finds card data in files, directories, archives or standard input; exit status 1 where there is any",
+                  "sluice scan --exclude '*.iso' --json /srv/exports backup.tar.zst", Output::human_or_json);
+  ScanOptions& options = parsed.scan;
+  scan->add_option("--include", options.include, "of directories, only files that match; may be given again")
+      ->type_name("GLOB")
+      ->allow_extra_args(false);
+  scan->add_option("--exclude", options.exclude, "of directories, neither files nor directories that match")
+      ->type_name("GLOB")
+      ->allow_extra_args(false);
+  scan->add_flag("--follow-links", options.follow_links, "in directories, follow symbolic links");
+  scan->add_flag_callback(
+      "--no-archives", [&options] { options.look_into_archives = false; },
+      "search compressed files and archives as they are, without looking into them");
+  scan->add_option("--max-file-size", options.file_bytes_max, "leave larger files out, and say so (10M, 2G)")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false).description(""));
+  scan->add_option("--max-expanded", options.expanded_bytes_max,
+                   "look at no more than this of what a file expands to (default: by its ratio, from 1 GiB on)")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false).description(""));
+  scan->add_option("--max-findings", options.findings_per_file, "show at most this many findings of one file")
+      ->type_name("N")
+      ->check(complain_unless_whole);
+  scan->add_option("--threads", options.threads, "files searched at once (default: one per core)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 256).description(""));
+  scan->add_option("FILE", options.files, "files or directories; - or none: standard input");
   scan->callback([&] {
     parsed.action = [&] {
       parsed.scan.json = parsed.context.json;
       return run_scan(parsed.scan);
     };
   });
+}
+
+void add_card_commands(CLI::App& app, Parsed& parsed) {
+  CLI::App* mask = add_command(app, parsed, "mask", "Filter: text in, masked text out",
+                               "sluice mask --report <export.csv >masked.csv", Output::human_only);
+  mask->add_option("--style", parsed.mask_style, "bin6_last4 (default), last4, full or bin8_last4")
+      ->type_name("STYLE")
+      ->check(CLI::IsMember({"bin6_last4", "last4", "full", "bin8_last4"}));
+  mask->add_flag("--report", parsed.mask.report, "findings as JSON lines on stderr");
+  mask->add_option("FILE", parsed.mask.files, "files; - or none: standard input");
+  mask->callback([&] {
+    parsed.action = [&] {
+      parsed.mask.style = policies::parse_mask_style(parsed.mask_style).value_or(policies::MaskStyle::bin6_last4);
+      return run_mask(parsed.mask);
+    };
+  });
+  add_scan_command(app, parsed);
 }
 
 std::vector<std::string> names_of(const CLI::App& app) {

@@ -1,111 +1,170 @@
 #include "daemon/cli/scan_command.h"
 
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "daemon/base/clock.h"
+#include "daemon/cli/scan_progress.h"
+#include "daemon/cli/table.h"
+#include "daemon/scan/search.h"
 
 namespace sluice::cli {
 namespace {
 
-namespace fs = std::filesystem;
+std::string quoted(std::string_view text) {
+  // File names are bytes: what is not UTF-8 is replaced rather than refused.
+  return nlohmann::ordered_json(text).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
 
-constexpr size_t kFilesPerProgress = 64;
+std::string shown_path(std::string_view path, std::string_view member) {
+  std::string shown = path.empty() ? "standard input" : printable(path);
+  if (!member.empty()) shown += "!" + printable(member);
+  return shown;
+}
 
-class Scan {
+class Format final : public scan::SearchFormat {
  public:
-  Scan(const ScanOptions& options, const StandardStreams& streams, policies::CardScanner& scanner)
-      : options_(options), streams_(streams), scanner_(scanner), out_(streams.out), err_(streams.err) {
-    progress_ = ::isatty(streams.err) == 1;
-    std::error_code ignored;  // what cannot be looked at is reported when it is read
-    several_ = options.files.size() > 1 || (options.files.size() == 1 && fs::is_directory(options.files[0], ignored));
+  explicit Format(bool json) : json_(json) {}
+
+  void hit(std::string& out, std::string_view path, std::string_view member, const scan::TextHit& hit) const override {
+    const policies::Finding& finding = hit.finding;
+    if (!json_) {
+      out += shown_path(path, member) + ":" + std::to_string(hit.line) + ": ";
+      out.append(policies::to_string(finding.kind)).append(" ").append(policies::to_string(finding.brand));
+      out += " " + hit.masked + " at byte " + std::to_string(hit.offset) + "\n";
+      return;
+    }
+    out += '{';
+    if (!path.empty()) out += "\"path\":" + quoted(path) + ",";
+    if (!member.empty()) out += "\"member\":" + quoted(member) + ",";
+    out += "\"offset\":" + std::to_string(hit.offset) + ",\"length\":" + std::to_string(finding.length);
+    out.append(",\"kind\":\"").append(policies::to_string(finding.kind));
+    out.append("\",\"brand\":\"").append(policies::to_string(finding.brand));
+    out += "\",\"digits\":" + std::to_string(finding.digits) + ",\"masked\":\"" + hit.masked + "\"";
+    if (!path.empty()) out += ",\"line\":" + std::to_string(hit.line);
+    out += "}\n";
   }
 
-  void look_at(const std::string& path) {
-    std::error_code error;
-    if (path != kStandardInput && fs::is_directory(path, error)) return directory(path);
-    file(path);
-  }
-
-  [[nodiscard]] ExitStatus finish() {
-    show_progress("");
-    out_.flush();
-    if (out_.failed()) complain("output cannot be written");
-    err_.flush();
-    if (unreadable_ || out_.failed()) return kUsage;
-    return found_ ? kNo : kSuccess;
+  void message(std::string& err, std::string_view path, std::string_view member, std::string_view what) const override {
+    err += "sluice scan: " + shown_path(path, member) + ": " + printable(what) + "\n";
   }
 
  private:
-  void directory(const std::string& path) {
-    std::error_code error;
-    fs::recursive_directory_iterator entries(path, error);
-    if (error) return complain(path + ": " + error.message());
-    while (entries != fs::recursive_directory_iterator()) {
-      const fs::directory_entry entry = *entries;
-      std::error_code kind_error;
-      const fs::file_status status = entry.symlink_status(kind_error);
-      if (kind_error)
-        complain(entry.path().string() + ": " + kind_error.message());
-      else if (fs::is_regular_file(status))
-        file(entry.path().string());
-      else if (fs::is_directory(status) && ::access(entry.path().c_str(), R_OK | X_OK) != 0) {
-        complain(entry.path().string() + ": permission denied");
-        entries.disable_recursion_pending();
+  bool json_;
+};
+
+// The line at the foot of a terminal. Nothing where standard error is none. One thread draws; the lines of the report
+// go out between two calls of clear() and the next draw(), under the report's own lock.
+class Display {
+ public:
+  Display(const ScanOptions& options, int err) : err_(err), terminal_(::isatty(err) == 1) {
+    if (!terminal_) return;
+    for (const std::string& path : options.files) {
+      struct stat found = {};
+      if (::stat(path.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) {
+        total_ = 0;
+        return;
       }
-      entries.increment(error);
-      if (error) return complain(path + ": " + error.message());
+      total_ += static_cast<uint64_t>(found.st_size);
     }
   }
 
-  void file(const std::string& path) {
-    const Status read =
-        read_through(scanner_, policies::MaskStyle::bin6_last4, path, streams_.in, [&](auto, auto findings) {
-          for (const policies::ReportedFinding& finding : findings) report(path, finding);
-        });
-    if (!read) complain(read.error().message);
-    if (++files_ % kFilesPerProgress == 0) show_progress(std::to_string(files_) + " files");
+  void draw(const scan::SearchCounts& counts) {
+    if (!terminal_) return;
+    winsize size = {};
+    constexpr size_t kUsualColumns = 80;
+    const size_t columns = ::ioctl(err_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kUsualColumns;
+    const Progress progress{counts.files, counts.findings, counts.monitor.bytes_read, total_,
+                            system_clock().monotonic_ms() - started_ms_};
+    const std::lock_guard lock(mutex_);
+    write("\r\x1b[K" + progress_line(progress, columns - 1));
+    shown_ = true;
   }
-
-  void report(const std::string& path, const policies::ReportedFinding& finding) {
-    found_ = true;
-    if (options_.json) return out_.write(finding_line(finding, several_ ? path : ""));
-    out_.write(path + ":" + std::to_string(finding.offset) + ": " + std::string(policies::to_string(finding.kind)) +
-               " " + std::string(policies::to_string(finding.brand)) + " " + finding.masked + "\n");
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    if (shown_) write("\r\x1b[K");
+    shown_ = false;
   }
+  [[nodiscard]] uint64_t elapsed_ms() const { return system_clock().monotonic_ms() - started_ms_; }
 
-  void complain(const std::string& what) {
-    unreadable_ = true;
-    err_.write("sluice scan: " + what + "\n");
-    err_.flush();
-  }
+ private:
+  void write(const std::string& text) const { BlockWriter(err_).write(text); }
 
-  void show_progress(const std::string& text) {
-    if (!progress_) return;
-    err_.write("\r\x1b[K" + text);
-    err_.flush();
-  }
-
-  const ScanOptions& options_;
-  const StandardStreams& streams_;
-  policies::CardScanner& scanner_;
-  BlockWriter out_, err_;
-  size_t files_ = 0;
-  bool several_ = false, progress_ = false, found_ = false, unreadable_ = false;
+  int err_;
+  bool terminal_, shown_ = false;
+  uint64_t total_ = 0;
+  uint64_t started_ms_ = system_clock().monotonic_ms();
+  std::mutex mutex_;
 };
+
+std::string counted(uint64_t count, std::string_view one, std::string_view many) {
+  return std::to_string(count) + " " + std::string(count == 1 ? one : many);
+}
+
+std::string summary(const scan::SearchCounts& counts, uint64_t elapsed_ms) {
+  std::string text = "sluice scan: " + counted(counts.findings, "finding", "findings") + " in " +
+                     std::to_string(counts.files_with_findings) + " of " + counted(counts.files, "file", "files");
+  if (counts.members > 0) text += " and " + counted(counts.members, "archive member", "archive members");
+  text += ", " + human_bytes(counts.bytes) + " in " + std::to_string(elapsed_ms / 1000) + "." +
+          std::to_string(elapsed_ms / 100 % 10) + " s";
+  if (counts.left_out > 0) text += "; " + std::to_string(counts.left_out) + " left out";
+  if (counts.links_left > 0) text += "; " + counted(counts.links_left, "link", "links") + " not followed";
+  if (counts.noted > 0) text += "; " + std::to_string(counts.noted) + " not looked at";
+  if (counts.problems > 0) text += "; " + std::to_string(counts.problems) + " could not be read";
+  return text + "\n";
+}
+
+scan::SearchOptions search_options(const ScanOptions& options, const StandardStreams& streams) {
+  scan::SearchOptions search;
+  search.paths = options.files;
+  if (search.paths.empty()) search.paths.emplace_back(scan::kStandardInput);
+  search.walk = {options.include, options.exclude, options.follow_links ? scan::Links::follow : scan::Links::stay};
+  search.file.unpacking = options.look_into_archives ? scan::Unpacking::on : scan::Unpacking::off;
+  if (options.file_bytes_max > 0) search.file.file_bytes_max = options.file_bytes_max;
+  search.file.expanded_bytes_max = options.expanded_bytes_max;
+  if (options.findings_per_file > 0) search.shown_per_file_max = options.findings_per_file;
+  search.workers = options.threads;
+  const bool one_text = search.paths.size() == 1 && [&] {
+    struct stat found = {};
+    return search.paths[0] == scan::kStandardInput ||
+           (::stat(search.paths[0].c_str(), &found) == 0 && !S_ISDIR(found.st_mode));
+  }();
+  if (one_text) search.workers = 1;
+  search.standard_input = streams.in;
+  search.output = streams.out;
+  return search;
+}
 
 }  // namespace
 
 ExitStatus run_scan(const ScanOptions& options, const StandardStreams& streams) {
-  std::string why;
-  const std::unique_ptr<policies::CardScanner> scanner = policies::CardScanner::create(why);
-  if (scanner == nullptr) {
-    BlockWriter(streams.err).write("sluice scan: " + why + "\n");
+  Display display(options, streams.err);
+  scan::SearchCounts counts;
+  BlockWriter out(streams.out), err(streams.err);
+  const auto sink = [&](std::string_view found, std::string_view messages) {
+    display.clear();
+    out.write(found);
+    out.flush();
+    err.write(messages);
+    err.flush();
+    return !out.failed();
+  };
+  const auto make_scanner = [](std::string& why) { return policies::CardScanner::create(why); };
+  const Status searched = scan::search(
+      search_options(options, streams), Format(options.json), make_scanner, sink, [&] { display.draw(counts); },
+      counts);
+  display.clear();
+  if (!searched) {
+    err.write("sluice scan: " + searched.error().message + "\n");
     return kUsage;
   }
-  Scan scan(options, streams, *scanner);
-  if (options.files.empty()) scan.look_at(std::string(kStandardInput));
-  for (const std::string& path : options.files) scan.look_at(path);
-  return scan.finish();
+  if (!options.json) err.write(summary(counts, display.elapsed_ms()));
+  if (counts.findings > 0) return kNo;
+  return counts.problems > 0 ? kUsage : kSuccess;
 }
 
 }  // namespace sluice::cli

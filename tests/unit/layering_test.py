@@ -42,7 +42,8 @@ ALLOWED = {
     "daemon/metrics": {"daemon/base"},
     "daemon/control": {"daemon/base", "daemon/events", "daemon/audit", "policies/rules"},
     "daemon/console": {"daemon/base", "daemon/events", "daemon/control"},
-    "daemon/cli": {"daemon/base", "daemon/control", "daemon/config", "daemon/audit", "daemon/interception",
+    "daemon/scan": {"daemon/base", "policies/cards"},
+    "daemon/cli": {"daemon/base", "daemon/scan", "daemon/control", "daemon/config", "daemon/audit", "daemon/interception",
                    "policies/rules", "policies/cards"},
 }
 

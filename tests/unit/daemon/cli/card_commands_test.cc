@@ -1,16 +1,19 @@
 // `sluice mask` and `sluice scan` over files, directories and standard input.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "daemon/base/unique_fd.h"
 #include "daemon/cli/mask_command.h"
 #include "daemon/cli/scan_command.h"
+#include "daemon/cli/scan_progress.h"
 
 namespace sluice::cli {
 namespace {
@@ -67,6 +70,27 @@ TEST_F(CardCommands, MaskReportsFindingsWithoutTheirDigits) {
             "\n");
 }
 
+TEST_F(CardCommands, MaskedTextIsLeftAsItIs) {
+  for (const auto style : {policies::MaskStyle::bin6_last4, policies::MaskStyle::bin8_last4, policies::MaskStyle::last4,
+                           policies::MaskStyle::full}) {
+    MaskOptions options;
+    options.style = style;
+    options.report = true;
+    ASSERT_EQ(::ftruncate(out_.get(), 0), 0);
+    ASSERT_EQ(::lseek(out_.get(), 0, SEEK_SET), 0);
+    in_ = open_file("in", "a 4111 1111 1111 1111, b 378282246310005, c 4111-1111-1111-1111\n");
+    EXPECT_EQ(run_mask(options, streams()), kSuccess);
+    const std::string once = read("out");
+    EXPECT_EQ(once.find("1111 1111 1111 1"), std::string::npos) << once;
+    ASSERT_EQ(::ftruncate(err_.get(), 0), 0);
+    in_ = open_file("in", once);
+    EXPECT_EQ(run_mask(options, streams()), kSuccess);
+    EXPECT_EQ(read("out"), once + once);
+    EXPECT_EQ(read("err"), "");
+  }
+  EXPECT_NE(read("out").find("**** **** **** ****"), std::string::npos);
+}
+
 TEST_F(CardCommands, MaskTakesSeveralFilesAndSaysWhichCannotBeRead) {
   MaskOptions options;
   options.report = true;
@@ -99,7 +123,8 @@ TEST_F(CardCommands, ScanFindsNothingInInnocentFiles) {
   ScanOptions options;
   options.files = {file("a", "2025-12-01 12:34:56 order 4111111111111112\n")};
   EXPECT_EQ(run_scan(options, streams()), kSuccess);
-  EXPECT_EQ(read("out") + read("err"), "");
+  EXPECT_EQ(read("out"), "");
+  EXPECT_EQ(read("err").rfind("sluice scan: 0 findings in 0 of 1 file, 43 B in ", 0), 0U) << read("err");
 }
 
 TEST_F(CardCommands, ScanGoesThroughDirectories) {
@@ -111,18 +136,75 @@ TEST_F(CardCommands, ScanGoesThroughDirectories) {
   options.files = {(directory_ / "tree").string()};
   EXPECT_EQ(run_scan(options, streams()), kNo);
   const std::string out = read("out");
-  EXPECT_NE(out.find("tree/a.txt:0: pan visa 411111******1111\n"), std::string::npos) << out;
-  EXPECT_NE(out.find("tree/deep/b.txt:2: pan amex 378282*****0005\n"), std::string::npos) << out;
+  EXPECT_NE(out.find("tree/a.txt:1: pan visa 411111******1111 at byte 0\n"), std::string::npos) << out;
+  EXPECT_NE(out.find("tree/deep/b.txt:1: pan amex 378282*****0005 at byte 2\n"), std::string::npos) << out;
   EXPECT_EQ(std::count(out.begin(), out.end(), '\n'), 2);
+  EXPECT_NE(read("err").find("2 findings in 2 of 3 files"), std::string::npos) << read("err");
+  EXPECT_NE(read("err").find("1 link not followed"), std::string::npos) << read("err");
 }
 
 TEST_F(CardCommands, ScanSaysWhatCannotBeReadAndGoesOn) {
   ScanOptions options;
   options.json = true;
   options.files = {(directory_ / "none").string(), file("a", "4111111111111111")};
-  EXPECT_EQ(run_scan(options, streams()), kUsage);
-  EXPECT_NE(read("out").find("\"file\":"), std::string::npos);
+  EXPECT_EQ(run_scan(options, streams()), kNo);
+  EXPECT_EQ(read("out"), "{\"path\":\"" + options.files[1] +
+                             "\",\"offset\":0,\"length\":16,\"kind\":\"pan\",\"brand\":\"visa\",\"digits\":16,"
+                             "\"masked\":\"411111******1111\",\"line\":1}\n");
   EXPECT_NE(read("err").find("none: No such file"), std::string::npos);
+}
+
+TEST_F(CardCommands, ScanIsNotSatisfiedWhereSomethingCouldNotBeRead) {
+  ScanOptions options;
+  options.files = {(directory_ / "none").string(), file("a", "nothing")};
+  EXPECT_EQ(run_scan(options, streams()), kUsage);
+  EXPECT_NE(read("err").find("1 could not be read"), std::string::npos) << read("err");
+}
+
+TEST_F(CardCommands, ScanSaysWhereOutputCannotBeWritten) {
+  in_ = open_file("in", "4111111111111111\n");
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  EXPECT_EQ(run_scan({}, {in_.get(), full.get(), err_.get()}), kUsage);
+  EXPECT_NE(read("err").find("cannot be written"), std::string::npos);
+}
+
+TEST_F(CardCommands, NamesCannotDriveATerminal) {
+  ScanOptions options;
+  options.files = {file("a\x1b[2Jb", "4111111111111111")};
+  EXPECT_EQ(run_scan(options, streams()), kNo);
+  EXPECT_EQ(read("out").find('\x1b'), std::string::npos) << read("out");
+}
+
+TEST_F(CardCommands, ProgressIsForTerminals) {
+  int terminal = -1, screen = -1;
+  ASSERT_EQ(::openpty(&screen, &terminal, nullptr, nullptr, nullptr), 0);
+  const UniqueFd terminal_end(terminal), screen_end(screen);
+  int pipe_ends[2];
+  ASSERT_EQ(::pipe2(pipe_ends, O_CLOEXEC), 0);
+  const UniqueFd reading(pipe_ends[0]);
+  UniqueFd writing(pipe_ends[1]);
+  // The search goes on until the progress has been seen.
+  std::string seen;
+  std::thread watcher([&] {
+    while (seen.find("0 findings") == std::string::npos) {
+      char bytes[256];
+      const ssize_t count = ::read(screen_end.get(), bytes, sizeof bytes);
+      if (count <= 0) break;
+      seen.append(bytes, static_cast<size_t>(count));
+    }
+    writing.reset();
+  });
+  EXPECT_EQ(run_scan({}, {reading.get(), out_.get(), terminal_end.get()}), kSuccess);
+  watcher.join();
+  EXPECT_NE(seen.find("0 files  0 B"), std::string::npos) << seen;
+}
+
+TEST(ScanProgress, HasABarWhereTheTotalIsKnown) {
+  EXPECT_EQ(progress_line({3, 7, 500, 1000, 1000}, 200),
+            "[############............]  50%  3 files  500 B  500 B/s  7 findings");
+  EXPECT_EQ(progress_line({3, 7, 2'000'000, 0, 1000}, 200), "3 files  2.0 MB  2.0 MB/s  7 findings");
+  EXPECT_EQ(progress_line({3, 7, 2'000'000, 0, 1000}, 10), "3 files  2");
+  EXPECT_EQ(progress_line({1, 0, 3000, 1000, 0}, 200).substr(0, 33), "[########################] 100%  ");
 }
 
 }  // namespace

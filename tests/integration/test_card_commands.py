@@ -1,0 +1,86 @@
+"""`sluice mask` and `sluice scan` as people run them: pipes of any size in bounded memory, trees, archives, exit status."""
+import os
+import subprocess
+import tarfile
+import threading
+
+from daemon import BINARY as NAMED_BINARY
+
+BINARY = NAMED_BINARY.resolve()
+
+CARD = b"4111111111111111"
+MASKED = b"411111******1111"
+MEMORY_KB_MAX = 96 * 1024
+
+
+def run_piped(sluice, arguments, blocks):
+    """Feeds blocks to the command; answers with status, size of the output, how often MASKED is in it, and its peak memory in kB."""
+    process = subprocess.Popen([sluice, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    seen = {"bytes": 0, "masked": 0}
+
+    def drain():
+        rest = b""
+        while chunk := process.stdout.read(1 << 16):
+            seen["bytes"] += len(chunk)
+            text = rest + chunk
+            seen["masked"] += text.count(MASKED)
+            rest = text[-(len(MASKED) - 1):]
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    for block in blocks:
+        process.stdin.write(block)
+    process.stdin.close()
+    reader.join()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, seen["bytes"], seen["masked"], usage.ru_maxrss
+
+
+def test_mask_takes_a_pipe_of_any_size_in_bounded_memory():
+    block = (b"some words and no number in this line at all\n" * 1456)[:65520] + CARD
+    count = 6000   # 393 MB
+    status, size, masked, memory = run_piped(BINARY, ["mask"], (block for _ in range(count)))
+    assert status == 0
+    assert size == len(block) * count
+    assert masked == count
+    assert memory < MEMORY_KB_MAX, f"{memory} kB"
+
+
+def test_scan_takes_a_packed_pipe_of_any_size_in_bounded_memory(tmp_path):
+    plain = tmp_path / "plain"
+    with open(plain, "wb") as out:
+        for _ in range(3000):
+            out.write((b"some words and no number in this line at all\n" * 1456)[:65520] + CARD)
+    subprocess.run(["gzip", "-1", str(plain)], check=True)
+    packed = (tmp_path / "plain.gz").read_bytes()
+    status, _, _, memory = run_piped(BINARY, ["scan", "--json"], [packed])
+    assert status == 1
+    assert memory < MEMORY_KB_MAX, f"{memory} kB"
+
+
+def test_scan_of_a_tree_is_the_same_every_time(tmp_path):
+    for number in range(200):
+        path = tmp_path / "tree" / f"d{number % 7}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x\n" * number + CARD)
+    with tarfile.open(tmp_path / "tree" / "d3" / "all.tar.xz", "w:xz") as packed:
+        packed.add(tmp_path / "tree" / "d1", "d1")
+    runs = [subprocess.run([BINARY, "scan", "--json", "--threads", threads, "tree"], cwd=tmp_path, capture_output=True, check=False)
+            for threads in ("1", "4", "4")]
+    assert {run.returncode for run in runs} == {1}
+    assert runs[0].stdout == runs[1].stdout == runs[2].stdout
+    lines = runs[0].stdout.splitlines()
+    members = [line for line in lines if b'"path":"tree/d3/all.tar.xz","member":"d1/f' in line]
+    assert len(members) == len([number for number in range(200) if number % 7 == 1])
+    assert len(lines) == 200 + len(members)
+    assert CARD not in runs[0].stdout
+    paths = [line.split(b'"')[3] for line in lines if b'"member"' not in line]
+    assert paths == sorted(paths)
+
+
+def test_scan_through_a_closed_pipe_ends(tmp_path):
+    for number in range(50):
+        (tmp_path / f"f{number}").write_bytes((CARD + b"\n") * 20000)
+    run = subprocess.run(f"{BINARY} scan {tmp_path} | head -n 1", shell=True, capture_output=True, timeout=60, check=False)
+    assert run.stdout.count(b"\n") == 1
