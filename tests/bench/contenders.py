@@ -219,6 +219,7 @@ steering: {{bpf_directory: /sys/fs/bpf/sluice-bench-{os.getpid()}-{word}, cgroup
         return grown
 
     def close(self):
+        """Ends everything. A second call does nothing."""
         for client in self.clients:
             client.kill()
             client.wait()
@@ -237,6 +238,8 @@ steering: {{bpf_directory: /sys/fs/bpf/sluice-bench-{os.getpid()}-{word}, cgroup
             for group in [*(path for path in cgroup.iterdir() if path.is_dir()), cgroup]:
                 with contextlib.suppress(OSError):
                     group.rmdir()
+        for ended in (self.clients, self.processes, self.sluices, self.cgroups, self.ready):
+            ended.clear()
 
 
 def cpu_seconds(pids):

@@ -119,7 +119,7 @@ def main():
             policies.mkdir()
             (policies / "soak.yaml").write_text(POLICY)
             sluice = lab.sluice("soak", options.port, durability="strict", policies=policies)
-            config, _ = lab.sluices[-1]
+            config = lab.sluices[-1]
             pid, descriptors = sluice.pids[0], lambda: len(os.listdir(f"/proc/{sluice.pids[0]}/fd"))
             before = descriptors()
             load = Load(sluice, options.clients)
