@@ -304,7 +304,7 @@ void Service::report_acceleration() {
   const interception::AccelerationReport& report = steering_->acceleration();
   for (const auto& [word, accelerate] :
        {std::pair("auto", config::Accelerate::auto_), {"on", config::Accelerate::on}}) {
-    const auto asks = [&](const config::Target& target) { return target.accelerate == accelerate; };
+    const auto asks = [wanted = accelerate](const config::Target& target) { return target.accelerate == wanted; };
     if (std::none_of(config_.targets.begin(), config_.targets.end(), asks)) continue;
     const interception::Acceleration taken = report.of(wish_of(accelerate));
     const std::string line = std::string("accelerate: ") + word + " is " + std::string(to_string(taken)) + ": " +

@@ -189,6 +189,14 @@ constexpr uint64_t kFamilies[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 constexpr uint64_t kIoctls[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, SIOCOUTQ};
 constexpr uint64_t kPrctls[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_SET_TIMERSLACK};
 
+scmp_arg_cmp equal(unsigned argument, uint64_t value) {
+  return {argument, SCMP_CMP_EQ, value, 0};
+}
+
+scmp_arg_cmp masked(unsigned argument, uint64_t mask, uint64_t value) {
+  return {argument, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
 class Filter {
  public:
   Filter() : context_(seccomp_init(SCMP_ACT_ERRNO(EPERM)), seccomp_release) {
@@ -214,7 +222,7 @@ class Filter {
     for (const std::string_view name : names) allow(std::string(name).c_str());
   }
   void allow_where(const char* name, unsigned argument, std::span<const uint64_t> values) {
-    for (const uint64_t value : values) allow(name, {SCMP_CMP64(argument, SCMP_CMP_EQ, value)});
+    for (const uint64_t value : values) allow(name, {equal(argument, value)});
   }
   void set(scmp_filter_attr attribute, uint32_t value) {
     if (error_ == 0) error_ = -seccomp_attr_set(context_.get(), attribute, value);
@@ -230,10 +238,6 @@ class Filter {
   int error_ = 0;
   std::string at_;
 };
-
-scmp_arg_cmp masked(unsigned argument, uint64_t mask, uint64_t value) {
-  return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, mask, value);
-}
 
 // Memory is either written or run: code cannot be made.
 void add_memory(Filter& filter) {
@@ -252,15 +256,15 @@ void add_limited_daemon(Filter& filter) {
   filter.allow_where("prctl", 0, kPrctls);
   // Its own threads alone; and its own limits, to look at.
   const uint64_t self = static_cast<uint64_t>(getpid());
-  filter.allow("tgkill", {SCMP_CMP64(0, SCMP_CMP_EQ, self)});
-  filter.allow("kill", {SCMP_CMP64(0, SCMP_CMP_EQ, self)});
-  filter.allow("prlimit64", {SCMP_CMP64(0, SCMP_CMP_EQ, 0), SCMP_CMP64(2, SCMP_CMP_EQ, 0)});
+  filter.allow("tgkill", {equal(0, self)});
+  filter.allow("kill", {equal(0, self)});
+  filter.allow("prlimit64", {equal(0, 0), equal(2, 0)});
 }
 
 void add_limited_helper(Filter& filter) {
   filter.allow("openat", {masked(2, O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND, O_RDONLY)});
   filter.allow_where("bpf", 0, kHelperBpfCommands);
-  filter.allow("tgkill", {SCMP_CMP64(0, SCMP_CMP_EQ, static_cast<uint64_t>(getpid()))});  // abort()
+  filter.allow("tgkill", {equal(0, static_cast<uint64_t>(getpid()))});  // abort()
 }
 
 template <size_t A, size_t B>
