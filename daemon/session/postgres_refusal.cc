@@ -95,6 +95,8 @@ void PostgresMachine::refuse_copy_in(std::string_view why, Actions& actions) {
   head.stand_in = std::make_unique<StandIn>(StandIn{std::string(why), std::string(kBadCopyFile), random_name(), true});
   ++stand_ins_;
   copy_in_ = false;
+  // A text that fails begins no other COPY, and what the client sends from here on may be waiting for its own.
+  head.may_copy_in = false;
   actions.to_server_copy(postgres::build_copy_fail(head.stand_in->token), Permit::for_upkeep(Upkeep::stand_in));
 }
 

@@ -216,6 +216,18 @@ TEST_P(PostgresBinaryCopy, MalformedInFailsTheCopyAlone) {
   }
 }
 
+TEST_P(PostgresBinaryCopy, TheNextCopyBehindAMalformedOneIsWaitedFor) {
+  begin_in(1);
+  session.client(fe::copy_data("nonsense!!!!") + fe::query("COPY t FROM STDIN"));
+  ASSERT_TRUE(session.to_server.ends_with(fe::query("COPY t FROM STDIN")));
+  session.forget();
+  session.client(fe::query("SELECT 1"));
+  session.server(be::error("57014", "COPY from stdin failed: x"));
+  EXPECT_EQ(session.to_server, "") << "the second COPY is undecided, whatever became of the first";
+  session.server(be::ready() + be::error("42P01", "no such table") + be::ready());
+  EXPECT_EQ(session.to_server, fe::query("SELECT 1"));
+}
+
 TEST_P(PostgresBinaryCopy, MalformedInThroughTheExtendedProtocol) {
   session.client(fe::parse("", "COPY t FROM STDIN") + fe::bind("", "") + fe::execute("") + fe::sync());
   session.server(be::parse_complete() + be::bind_complete() + be::no_data() + be::binary_copy_response('G', 1));
