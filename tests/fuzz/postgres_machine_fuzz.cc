@@ -5,8 +5,11 @@
 //   * what is left over is bounded unless parked, and every command completes once, and does so when the session is
 //   idle;
 //   * the split of the bytes changes nothing, unless one side had to wait for the other.
-// An input whose first byte is odd is instead fed as it stands to both sides: nothing may crash, and a raw card number
-// may not pass.
+// By its first byte an input may instead be
+//   * a conversation in which one side or both depart from the protocol (postgres_liar.h): no card number and no
+//   stand-in reaches the client, nothing malformed reaches a server that keeps to the protocol, and no split changes
+//   anything;
+//   * fed as it stands to both sides: nothing may crash, and no card number may pass.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -22,6 +25,8 @@
 #include "daemon/session/machine.h"
 #include "parsers/postgres/framing.h"
 #include "parsers/postgres/frontend.h"
+#include "tests/fuzz/choices.h"
+#include "tests/fuzz/postgres_liar.h"
 #include "tests/fuzz/postgres_model_server.h"
 #include "tests/unit/daemon/session/postgres_messages.h"
 
@@ -30,23 +35,11 @@ namespace {
 using namespace sluice;
 using namespace sluice::session;
 using namespace sluice::session::fuzzing;
+using sluice::fuzzing::Choices;
 namespace fe = sluice::session::testing::fe;
 namespace be = sluice::session::testing::be;
 
 constexpr size_t kOperationsMax = 40;
-
-class Choices {
- public:
-  Choices(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  uint8_t next() { return at_ < size_ ? data_[at_++] : 0; }
-  bool done() const { return at_ >= size_; }
-  std::span<const uint8_t> rest() const { return {data_ + at_, size_ - at_}; }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-  size_t at_ = 0;
-};
 
 class Scanner final : public policies::CardScanner {
  public:
@@ -127,7 +120,8 @@ class ScriptedGate final : public Gate {
 
 class Conversation {
  public:
-  explicit Conversation(size_t split) : split_(split) {
+  explicit Conversation(size_t split, Server::Sent sent = Server::Sent::what_is_well_formed)
+      : split_(split), model_(sent) {
     MachineLimits limits;
     limits.statement_bytes_max = 40'000;
     limits.stand_in_seed = 7;
@@ -136,11 +130,12 @@ class Conversation {
   void client(const std::string& bytes) { arrive(Side::client, bytes); }
   void server(const std::string& bytes) { arrive(Side::server, bytes); }
   // Lets the model server answer what it was sent, until nothing moves.
-  void answer() {
+  void answer(Liar* liar = nullptr) {
     while (!closed && asked_ < to_server.size()) {
       const std::string bytes = to_server.substr(asked_);
       asked_ = to_server.size();
-      server(model_.take(bytes));
+      const std::string said = model_.take(bytes);
+      server(liar != nullptr ? liar->tell(said) : said);
     }
   }
   // What was sent so far (the start-up message) is not for the model.
@@ -151,6 +146,7 @@ class Conversation {
   std::string to_client, to_server, detail;
   bool closed = false;
   bool waited_for_server = false;
+  size_t authenticated_at = 0;  // where in `to_client` what the password exchange said ends
 
  private:
   void arrive(Side side, const std::string& bytes) {
@@ -167,9 +163,11 @@ class Conversation {
       const bool waited = machine_->parked();
       std::string& left = left_[static_cast<size_t>(side)];
       std::vector<uint8_t> buffer(left.begin(), left.end());
+      const Phase before = machine_->phase();
       const size_t taken = machine_->on_bytes(side, buffer, actions_);
       if (taken > buffer.size()) broken("took more than there was");
       execute();
+      if (before == Phase::startup || before == Phase::authentication) authenticated_at = to_client.size();
       left.assign(buffer.begin() + static_cast<ptrdiff_t>(taken), buffer.end());
       if (closed) return;
       const bool parked = machine_->parked();
@@ -317,14 +315,65 @@ void talk(Conversation& conversation, Choices choices) {
   conversation.answer();
 }
 
-void check(const Conversation& conversation) {
-  if (conversation.to_client.find(kPan) != std::string::npos) broken("a card number reached the client");
+void check_nothing_leaks(const Conversation& conversation, size_t from = 0) {
+  if (conversation.to_client.find(kPan, from) != std::string::npos) broken("a card number reached the client");
   if (conversation.to_client.find("sluice_") != std::string::npos) broken("the name of a stand-in reached the client");
+}
+
+void check(const Conversation& conversation) {
+  check_nothing_leaks(conversation);
   if (conversation.closed && conversation.detail != "unexpected message type during COPY from stdin") {
     broken("a session that keeps to the protocol was ended:", conversation.detail);
   }
   if (!conversation.closed && conversation.phase() != Phase::idle) broken("not idle after Sync");
   if (!conversation.closed && !conversation.gate.open.empty()) broken("a command never completed");
+}
+
+// The password exchange of one method, or none.
+void authenticate(Conversation& conversation, Choices& choices, Liar* client, Liar* server) {
+  const auto ask = [&](uint32_t code, std::string_view rest) {
+    const std::string asked = be::authentication(code, rest);
+    conversation.server(server != nullptr ? server->tell(asked) : asked);
+    if (code == 12) return;  // SASLFinal has no answer
+    const std::string answer = fe::password("answer");
+    conversation.client(client != nullptr ? client->tell(answer) : answer);
+  };
+  switch (choices.next() % 4) {
+    case 1:
+      ask(3, "");
+      break;
+    case 2:
+      ask(5, "salt");
+      break;
+    case 3:
+      ask(10, std::string_view("SCRAM-SHA-256\0\0", 15));
+      ask(11, "r=nonce");
+      ask(12, "v=proof");
+      break;
+    default:
+      break;
+  }
+}
+
+// Who departs from the protocol, and the whole conversation that comes of it.
+void talk_with_lies(Conversation& conversation, Choices choices, bool client_lies, bool server_lies) {
+  Liar client_liar(Liar::As::client, choices), server_liar(Liar::As::server, choices);
+  Liar* const client = client_lies ? &client_liar : nullptr;
+  Liar* const server = server_lies ? &server_liar : nullptr;
+  conversation.client(fe::startup({{"user", "u"}}));
+  authenticate(conversation, choices, client, server);
+  const std::string welcome = be::authentication(0) + be::parameter("client_encoding", "UTF8") +
+                              be::parameter("standard_conforming_strings", "on") + be::key_data() + be::ready();
+  conversation.server(server_lies ? server->tell(welcome) : welcome);
+  conversation.begin();
+  for (size_t i = 0; i < kOperationsMax && !choices.done() && !conversation.closed; ++i) {
+    const uint8_t how = choices.next();
+    const std::string said = operation(choices);
+    conversation.client(client_lies ? client->tell(said) : said);
+    if (how % 2 == 0) conversation.answer(server);
+    if (how % 16 == 15 && server_lies) conversation.server(server->unasked());
+  }
+  conversation.answer(server);
 }
 
 void raw(Choices choices) {
@@ -333,16 +382,21 @@ void raw(Choices choices) {
   conversation.server(be::authentication(0) + be::ready());
   while (!choices.done() && !conversation.closed) {
     const uint8_t what = choices.next();
-    const auto rest = choices.rest();
-    const size_t size = std::min<size_t>(rest.size(), what / 2);
-    const std::string bytes(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(size));
-    for (size_t i = 0; i < size; ++i) (void)choices.next();
+    const auto bytes = choices.take(what / 2);
     if (what % 2 == 0) {
-      conversation.client(bytes);
+      conversation.client({bytes.begin(), bytes.end()});
     } else {
-      conversation.server(bytes);
+      conversation.server({bytes.begin(), bytes.end()});
     }
   }
+  check_nothing_leaks(conversation, conversation.authenticated_at);
+}
+
+void check_split(const Conversation& whole, const Conversation& cut) {
+  // Where the client's messages waited for the server's, how much of its answer had come decides what they find.
+  if (whole.waited_for_server || cut.waited_for_server) return;
+  if (whole.to_client != cut.to_client) broken("the split changed what the client gets");
+  if (whole.to_server != cut.to_server) broken("the split changed what the server gets");
 }
 
 }  // namespace
@@ -350,19 +404,25 @@ void raw(Choices choices) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Choices choices(data, size);
   const uint8_t mode = choices.next();
-  if (mode % 2 == 1) {
+  if (mode % 4 == 1) {
     raw(choices);
     return 0;
   }
-  Conversation whole(2 * kWindowBytes);
-  talk(whole, choices);
-  check(whole);
-  Conversation cut(mode < 4 ? 1 + mode : 16 + mode * 37u);  // byte by byte is slow: not always
-  talk(cut, choices);
-  check(cut);
-  // Where the client's messages waited for the server's, how much of its answer had come decides what they find.
-  if (whole.waited_for_server || cut.waited_for_server) return 0;
-  if (whole.to_client != cut.to_client) broken("the split changed what the client gets");
-  if (whole.to_server != cut.to_server) broken("the split changed what the server gets");
+  const bool honest = mode % 2 == 0;
+  const bool server_lies = !honest && (mode & 16) == 0, client_lies = !honest && (mode & 12) != 0;
+  const auto sent = server_lies ? Server::Sent::anything : Server::Sent::what_is_well_formed;
+  Conversation whole(2 * kWindowBytes, sent);
+  Conversation cut(mode < 4 ? 1 + mode : 16 + mode * 37u, sent);  // byte by byte is slow: not always
+  for (Conversation* const conversation : {&whole, &cut}) {
+    if (honest) {
+      talk(*conversation, choices);
+      check(*conversation);
+    } else {
+      talk_with_lies(*conversation, choices, client_lies, server_lies);
+      // What a lying server asks in the password exchange goes by as it is.
+      check_nothing_leaks(*conversation, conversation->authenticated_at);
+    }
+  }
+  check_split(whole, cut);
   return 0;
 }

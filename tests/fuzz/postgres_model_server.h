@@ -34,7 +34,13 @@ inline std::span<const uint8_t> view(const std::string& bytes) {
 // A server that keeps to the protocol. What it answers to a text depends on the text and on nothing else.
 class Server {
  public:
+  // What it may be sent. A proxy that keeps to the protocol sends it nothing else than what is well-formed; one that a
+  // lying server led astray may, and then it ends the session.
+  enum class Sent : uint8_t { what_is_well_formed, anything };
+  explicit Server(Sent sent) : sent_(sent) {}
+
   std::string take(const std::string& bytes) {
+    if (gone_) return {};
     in_ += bytes;
     std::string out;
     size_t at = 0;
@@ -42,15 +48,21 @@ class Server {
       const auto rest = view(in_).subspan(at);
       const auto frame = postgres::peek_frame(rest, postgres::kFrontendBounds);
       if (frame.state == postgres::FrameState::incomplete || frame.total_bytes() > rest.size()) break;
-      if (frame.state != postgres::FrameState::ok) broken("the server was sent nonsense");
+      if (frame.state != postgres::FrameState::ok) return out + leave("a frame that is none");
       at += frame.total_bytes();
       out += one(frame.tag, rest.subspan(postgres::kHeaderBytes, frame.body_bytes));
+      if (gone_) return out;
     }
     in_.erase(0, at);
     return out;
   }
 
  private:
+  std::string leave(const char* why) {
+    if (sent_ == Sent::what_is_well_formed) broken("the server was sent nonsense:", why);
+    gone_ = true;
+    return {};
+  }
   static bool has(const std::string& text, const char* word) { return text.find(word) != text.npos; }
   static size_t columns(const std::string& text) { return has(text, "rows") ? 1 + text.size() % 3 : 0; }
   static std::string description(const std::string& text) {
@@ -115,7 +127,9 @@ class Server {
     std::string out;
     switch (tag) {
       case 'Q': {
-        const std::string text(postgres::decode_query(body)->text);
+        const auto decoded = postgres::decode_query(body);
+        if (!decoded) return leave("malformed Query");
+        const std::string text(decoded->text);
         query_ = true;
         if (text.empty()) return be::empty_query() + be::ready();
         if (columns(text) > 0 && !has(text, "fail") && !has(text, "COPY")) out = description(text);
@@ -125,12 +139,12 @@ class Server {
       }
       case 'F': {
         postgres::FunctionCall call;
-        if (!postgres::decode_function_call(body, body.size(), call)) broken("malformed FunctionCall");
+        if (!postgres::decode_function_call(body, body.size(), call)) return leave("malformed FunctionCall");
         return (call.function_oid == 0 ? fail("42883") : be::function_result(kPan)) + be::ready();
       }
       case 'P': {
         const auto parse = postgres::decode_parse(body);
-        if (!parse) broken("malformed Parse");
+        if (!parse) return leave("malformed Parse");
         const std::string name(parse->name), text(parse->text);
         if (name.empty()) statements_.erase(name);
         if (has(text, "pg_catalog.sluice_") || has(text, "syntax") || statements_.count(name) != 0) {
@@ -143,7 +157,7 @@ class Server {
       }
       case 'B': {
         postgres::Bind bind;
-        if (!postgres::decode_bind(body, body.size(), bind)) broken("malformed Bind");
+        if (!postgres::decode_bind(body, body.size(), bind)) return leave("malformed Bind");
         const auto found = statements_.find(std::string(bind.statement));
         if (found == statements_.end()) {
           out = fail("26000");
@@ -155,6 +169,7 @@ class Server {
       }
       case 'D': {
         const auto target = postgres::decode_named_target(body);
+        if (!target) return leave("malformed Describe");
         const bool statement = target->kind == postgres::NameKind::statement;
         auto& names = statement ? statements_ : portals_;
         const auto found = names.find(std::string(target->name));
@@ -168,6 +183,7 @@ class Server {
       }
       case 'E': {
         const auto execute = postgres::decode_execute(body);
+        if (!execute) return leave("malformed Execute");
         const auto found = portals_.find(std::string(execute->portal));
         query_ = false;
         if (found == portals_.end()) {
@@ -181,6 +197,7 @@ class Server {
       }
       case 'C': {
         const auto target = postgres::decode_named_target(body);
+        if (!target) return leave("malformed Close");
         (target->kind == postgres::NameKind::statement ? statements_ : portals_).erase(std::string(target->name));
         out = be::close_complete();
         break;
@@ -204,12 +221,14 @@ class Server {
     if (tag == 'd' || tag == 'H' || tag == 'S') return {};
     copying_ = false;
     std::string out = tag == 'c' ? be::complete("COPY 1") : fail("57014");
-    if (tag != 'c' && tag != 'f') broken("a command was let into a COPY");
+    if (tag != 'c' && tag != 'f') return leave("a command, during COPY");
     if (query_) return out + be::ready();
     skipping_ = tag != 'c';
     return out;
   }
 
+  const Sent sent_;
+  bool gone_ = false;
   std::string in_;
   bool skipping_ = false;
   bool copying_ = false;
