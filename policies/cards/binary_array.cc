@@ -42,7 +42,7 @@ size_t ValueScanner::scan_element(Part& part, size_t at) {
     outer.mode = kWithinElement;
     outer.element_left = part.memory.element_left - static_cast<uint32_t>(decided);
     outer.left = inner.left;
-    outer.shown_left = inner.shown_left;
+    outer.hidden = inner.hidden;
     outer.quoted = inner.quoted, outer.escaped = inner.escaped, outer.in_long_token = inner.in_long_token;
     outer.element_mode = inner.mode, outer.element_begun = inner.begun;
   }

@@ -77,7 +77,8 @@ size_t ValueScanner::scan_hex(Part& part, size_t from) {
     if (!malformed) return at;
     // Not hex after all: what follows is looked at as it stands.
     part.memory.mode = kCharacters;
-    part.memory.left = part.memory.shown_left = LeftContext{};
+    part.memory.left = LeftContext{};
+    part.memory.hidden = HiddenMemory{};
     Part rest = part.behind(at);
     const size_t rest_decided = scan_characters(rest);
     part.memory = rest.memory;

@@ -1,241 +1,281 @@
 #include "policies/cards/hidden_text.h"
 
 #include <algorithm>
-#include <array>
-#include <string_view>
 
-#include "policies/cards/encoded_bytes.h"
 #include "policies/cards/hidden_unit.h"
+#include "policies/cards/mask_finding.h"
 
 namespace sluice::policies::cards {
 namespace {
 
-// Of base64 (RFC 4648, sections 4 and 5), by character; -1 for the rest.
-constexpr std::array<int8_t, 256> make_sextets() {
-  std::array<int8_t, 256> table{};
-  for (int8_t& value : table) value = -1;
-  for (int8_t i = 0; i < 26; ++i) table['A' + i] = i, table['a' + i] = static_cast<int8_t>(26 + i);
-  for (int8_t i = 0; i < 10; ++i) table['0' + i] = static_cast<int8_t>(52 + i);
-  table['+'] = table['-'] = 62;
-  table['/'] = table['_'] = 63;
-  return table;
+// Behind a core, so much decides whether it holds a number at all (a UUID, a fraction, a hash).
+constexpr size_t kContextBehind = 48;
+// A core may begin with so many digits and separators that stand for themselves: a card number less one digit.
+constexpr size_t kPlainBeforeMax = 40;
+// Units further before the text's end than this are never cut: at most kHoldBackBytesMax are held back.
+constexpr size_t kCutBytesMax = 4096 + 128;
+
+bool stands_in_number(int c) {
+  return is_digit_or_mask(c) || is_ascii_separator(c);
 }
-constexpr std::array<int8_t, 256> kSextets = make_sextets();
-constexpr std::string_view kStandardAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-constexpr size_t kRunMin = kEncodedRunMin;
-constexpr size_t kHexRunMin = 2 * kPanDigitsMin;
-// A run is decoded in pieces of this size, which overlap by more than a candidate and its context.
-constexpr size_t kPieceChars = 16384, kOverlapChars = 512;
-
-bool enough_digits(std::span<const uint8_t> bytes) {
-  size_t count = 0;
-  for (uint8_t c : bytes) count += is_digit(c) ? 1 : 0;
-  return count >= kPanDigitsMin;
+void put_last(LeftContext& left, std::span<const uint8_t> bytes) {
+  left.append(bytes.last(std::min(bytes.size(), kLeftContextBytes)));
 }
 
 }  // namespace
 
-bool HiddenText::may_hide(std::span<const uint8_t> bytes) {
-  static const MayHide vectors = choose_may_hide(vector_level());
-  if (vectors != nullptr) return vectors(bytes.data(), bytes.size());
-  size_t run = 0;
-  for (uint8_t c : bytes) {
-    run = kSextets[c] >= 0 ? run + 1 : 0;
-    if (run >= kRunMin || c == '%' || c == '&' || c == '\\' || c == 0x1b || c == '+' || c == 0 || c >= 0xC2)
-      return true;
+size_t HiddenText::scan(TextScanner& scanner, const TextView& text, const SignBlocks& signs, const LeftContext& left,
+                        const HiddenMemory& memory, const PlainLook& plain, Ending ending,
+                        std::vector<HiddenFinding>& found) {
+  scanner_ = &scanner, text_ = text, signs_ = &signs, left_ = &left, before_ = memory, plain_ = plain;
+  ending_ = ending, masked_made_ = false, next_plain_ = 0;
+  unsettled_.clear();
+  long_cores_.clear();
+  const size_t first_found = found.size();
+  scan_cores(found);
+
+  in_runs_.clear();
+  const size_t blocks = (text.size() + kSignBlockBytes - 1) / kSignBlockBytes;
+  const bool any_runs = next_marked(signs.runs, 0, blocks) < blocks;
+  if (any_runs || ending == Ending::more_follows) {
+    const std::span<const uint8_t> bytes = any_runs && !plain.findings.empty() ? masked_text() : text.bytes();
+    runs_.scan(scanner, bytes, signs, before_.base64, before_.hex, ending, in_runs_, unsettled_);
   }
-  for (size_t i = 2; i < bytes.size(); ++i) {
-    const bool two = (bytes[i] == ' ' || bytes[i] == '-') && bytes[i - 1] == ' ' && is_digit(bytes[i - 2]);
-    const bool other = !is_digit(bytes[i]) && !is_digit(bytes[i - 1]) && is_digit(bytes[i - 2]);
-    if (two || (other && kUnitStarts.is[bytes[i]] && kUnitStarts.is[bytes[i - 1]])) return true;
+  if (!in_runs_.empty()) {
+    found.insert(found.end(), in_runs_.begin(), in_runs_.end());
+    const auto first = found.begin() + static_cast<ptrdiff_t>(first_found);
+    std::stable_sort(first, found.end(),
+                     [](const HiddenFinding& a, const HiddenFinding& b) { return a.start < b.start; });
+    size_t end = 0;
+    found.erase(std::remove_if(first, found.end(),
+                               [&](const HiddenFinding& finding) {
+                                 if (finding.start < end) return true;
+                                 end = finding.end;
+                                 return false;
+                               }),
+                found.end());
   }
-  return false;
+  if (ending == Ending::complete) return text.size();
+  for (size_t i = first_found; i < found.size(); ++i) unsettled_.push_back({found[i].start, found[i].end});
+  for (const Finding& finding : plain.findings) {
+    const size_t start = finding.offset - plain.base;
+    if (start + finding.length + kCutBytesMax > text.size()) unsettled_.push_back({start, start + finding.length});
+  }
+  std::sort(unsettled_.begin(), unsettled_.end(),
+            [](const Unsettled& a, const Unsettled& b) { return a.start > b.start; });
+  return settle(std::min(plain.decided, text.size()));
 }
 
-void HiddenText::show(const TextView& text, const LeftContext& raw_left, bool more_follows) {
-  const std::span<const uint8_t> bytes = text.bytes();
-  const TextView raw(bytes, &raw_left);
+size_t HiddenText::settle(size_t at) {
+  // The last to begin come first, so that one walk is enough.
+  for (const Unsettled& stretch : unsettled_) {
+    if (stretch.start < at && at < stretch.end) at = stretch.start;
+  }
+  return at;
+}
+
+void HiddenText::remember(size_t cut, HiddenMemory& memory) {
+  HiddenMemory after = before_;
+  EncodedRuns::remember(text_.bytes(), cut, after.base64, after.hex);
+  after.within = 0;
+  after.nothing = 0;
+  for (const size_t start : long_cores_) {
+    if (start >= cut) break;
+    const Core core = read_core(start, cut);
+    if (core.end < cut) continue;
+    after.shown = context_before(start);
+    put_last(after.shown, shown_);
+    after.within = 1;
+    after.nothing = static_cast<uint8_t>(nothing_);
+  }
+  memory = after;
+}
+
+// What the plain look's mask leaves of the text.
+std::span<const uint8_t> HiddenText::masked_text() {
+  if (!masked_made_) {
+    masked_.assign(text_.data(), text_.data() + text_.size());
+    for (const Finding& finding : plain_.findings) {
+      mask_finding(std::span(masked_).subspan(finding.offset - plain_.base, finding.length), finding,
+                   MaskStyle::bin6_last4);
+    }
+    masked_made_ = true;
+  }
+  return masked_;
+}
+
+LeftContext HiddenText::context_before(size_t start) const {
+  if (start == 0 && before_.within != 0) return before_.shown;
+  LeftContext left;
+  if (start < kLeftContextBytes) left = *left_;
+  put_last(left, text_.bytes().first(start));
+  return left;
+}
+
+void HiddenText::scan_cores(std::vector<HiddenFinding>& found) {
+  const std::span<const uint8_t> bytes = text_.bytes();
+  const size_t blocks = (bytes.size() + kSignBlockBytes - 1) / kSignBlockBytes;
+  const bool more_follows = ending_ == Ending::more_follows;
+  size_t at = 0, floor = 0;  // up to where the text is read; where the last unit ended
+  if (before_.within != 0 && !bytes.empty()) at = floor = take_core(0, 0, found);
+  for (size_t block = next_marked(signs_->units, 0, blocks); block < blocks;
+       block = next_marked(signs_->units, block + 1, blocks)) {
+    const size_t start = block * kSignBlockBytes, end = std::min(bytes.size(), start + kSignBlockBytes);
+    at = std::max(at, start > kSignReachBytes ? start - kSignReachBytes : 0);
+    while (at < end) {
+      const uint8_t c = bytes[at];
+      if (!kUnitStarts.is[c]) {
+        ++at;
+        continue;
+      }
+      if (is_ascii_separator(c) &&
+          (text_.tabs() == Tabs::part || (at + 1 < bytes.size() && !is_ascii_separator(bytes[at + 1])))) {
+        ++at;
+        continue;
+      }
+      const auto place = static_cast<ptrdiff_t>(at);
+      const TextView raw(bytes, left_);
+      const int before[2] = {raw.at(place - 1), raw.at(place - 2)};
+      const Unit unit = read_unit(bytes, at, before, more_follows);
+      if (unit.kind == Unit::Kind::plain) {
+        ++at;
+      } else if (unit.kind == Unit::Kind::character && !stands_in_number(unit.character)) {
+        if (more_follows && at + kCutBytesMax > bytes.size()) unsettled_.push_back({at, at + unit.bytes});
+        at = floor = at + unit.bytes;
+      } else {
+        at = floor = take_core(at, floor, found);
+      }
+    }
+  }
+}
+
+// The core around the unit at `at`, not reaching before `floor`. Returns where it ends.
+size_t HiddenText::take_core(size_t at, size_t floor, std::vector<HiddenFinding>& found) {
+  const uint8_t* bytes = text_.data();
+  size_t start = at;
+  while (start > floor && at - start < kPlainBeforeMax && stands_in_number(bytes[start - 1]) &&
+         !(bytes[start - 1] == '\t' && text_.tabs() == Tabs::part))
+    --start;
+  const size_t first_unsettled = unsettled_.size();
+  Core core = read_core(start, text_.size());
+  if (ending_ == Ending::more_follows) {
+    core.open = core.open || core.end + kContextBehind > text_.size();
+    if (core.end + kCutBytesMax > text_.size())
+      note_unsettled(core);
+    else
+      unsettled_.resize(first_unsettled);
+  }
+  if (core.digits >= kPanDigitsMin) look(core, found);
+  return std::max(core.end, core.next);
+}
+
+// Reads from `start` on, up to what is no part of a number, or to `stop`.
+HiddenText::Core HiddenText::read_core(size_t start, size_t stop) {
+  const std::span<const uint8_t> bytes = text_.bytes();
+  const TextView raw(bytes, left_);
+  const bool more_follows = ending_ == Ending::more_follows;
   shown_.clear();
-  steps_.assign(1, {0, 0});
-  size_t at = 0, plain_from = 0;
-  const auto take_plain = [&](size_t end) {
-    shown_.insert(shown_.end(), bytes.begin() + static_cast<ptrdiff_t>(plain_from),
-                  bytes.begin() + static_cast<ptrdiff_t>(end));
+  from_.clear();
+  to_.clear();
+  nothing_ = start == 0 && before_.within != 0 ? before_.nothing : 0;
+  Core core{start, start, start, false, 0};
+  const auto show = [&](uint8_t c, size_t length) {
+    core.digits += is_digit(c) ? 1 : 0;
+    shown_.push_back(c);
+    from_.push_back(static_cast<uint32_t>(core.end));
+    to_.push_back(static_cast<uint32_t>(core.end + length));
+    core.end += length;
+    nothing_ = 0;
   };
-  while (at < bytes.size()) {
+  while (core.end < stop) {
+    const size_t at = core.end;
     const uint8_t c = bytes[at];
-    const bool separator = c == ' ' || c == '-' || c == '.' || c == '/' || c == '\t' || c == '_';
-    if (!kUnitStarts.is[c] || (separator && text.tabs() == Tabs::part)) {
-      ++at;
+    if (is_digit_or_mask(c)) {
+      show(c, 1);
       continue;
     }
+    const bool separator = is_ascii_separator(c);
+    if (separator && text_.tabs() == Tabs::part) {
+      if (c == '\t') return core;
+      show(c, 1);
+      continue;
+    }
+    if (!kUnitStarts.is[c]) return core;
     const auto place = static_cast<ptrdiff_t>(at);
     const int before[2] = {raw.at(place - 1), raw.at(place - 2)};
     const Unit unit = read_unit(bytes, at, before, more_follows);
-    if (unit.kind == Unit::Kind::plain) {
-      ++at;
-      continue;
-    }
-    take_plain(at);
     if (unit.kind == Unit::Kind::cut) {
-      raw_end_ = at;
-      return;
+      core.open = true;
+      core.next = bytes.size();
+      return core;
     }
-    steps_.push_back({shown_.size(), at});
-    if (unit.kind == Unit::Kind::character) shown_.push_back(unit.character);
-    at += unit.bytes;
-    steps_.push_back({shown_.size(), at});
-    plain_from = at;
-  }
-  take_plain(at);
-  raw_end_ = at;
-}
-
-size_t HiddenText::raw_of(size_t shown) const {
-  if (shown >= shown_.size()) return raw_end_;
-  const auto behind = std::upper_bound(steps_.begin(), steps_.end(), shown,
-                                       [](size_t value, const Step& step) { return value < step.shown; });
-  const Step& step = *(behind - 1);
-  return step.raw + (shown - step.shown);
-}
-
-// Just behind the unit that is shown at `shown` − 1.
-size_t HiddenText::raw_end_of(size_t shown) const {
-  const auto step = std::lower_bound(steps_.begin(), steps_.end(), shown,
-                                     [](const Step& a, size_t value) { return a.shown < value; });
-  if (step != steps_.end() && step->shown == shown) return step->raw;
-  const Step& before = *(step - 1);
-  return before.raw + (shown - before.shown);
-}
-
-size_t HiddenText::unit_start(size_t at) const {
-  if (at >= raw_end_) return raw_end_;
-  const auto behind = std::upper_bound(steps_.begin(), steps_.end(), at,
-                                       [](size_t value, const Step& step) { return value < step.raw; });
-  const Step& step = *(behind - 1);
-  const bool is_unit = behind != steps_.end() && behind->shown - step.shown != behind->raw - step.raw;
-  return is_unit ? step.raw : at;
-}
-
-void HiddenText::append_shown(size_t count, LeftContext& left) const {
-  const auto behind = std::upper_bound(steps_.begin(), steps_.end(), count,
-                                       [](size_t value, const Step& step) { return value < step.raw; });
-  const Step& step = *(behind - 1);
-  const size_t shown = count >= raw_end_ ? shown_.size() : step.shown + (count - step.raw);
-  left.append(std::span(shown_).first(std::min(shown, shown_.size())));
-}
-
-void HiddenText::scan(TextScanner& scanner, const TextView& text, const LeftContext& raw_left,
-                      const LeftContext& shown_left, Ending ending, size_t& decided,
-                      std::vector<HiddenFinding>& found) {
-  const bool more_follows = ending == Ending::more_follows;
-  show(text, raw_left, more_follows);
-  text_found_.clear();
-  const size_t shown_decided = scanner.scan(TextView(shown_, &shown_left, text.tabs()), ending, text_found_);
-  for (const TextFinding& finding : text_found_) {
-    found.push_back({raw_of(finding.start), raw_end_of(finding.candidate.end), finding.candidate, FindingForm::hidden});
-  }
-  if (more_follows) decided = std::min(decided, raw_of(shown_decided));
-  scan_runs(scanner, text.bytes(), found);
-  std::stable_sort(found.begin(), found.end(),
-                   [](const HiddenFinding& a, const HiddenFinding& b) { return a.start < b.start; });
-  size_t end = 0;
-  std::erase_if(found, [&](const HiddenFinding& finding) {
-    const bool overlaps = finding.start < end;
-    if (!overlaps) end = finding.end;
-    return overlaps;
-  });
-  if (!more_follows) return;
-  // A run of base64 or hex is looked at whole where it can be held back.
-  const std::span<const uint8_t> bytes = text.bytes();
-  size_t start = decided;
-  const size_t limit = bytes.size() > kHeldRunBytesMax ? bytes.size() - kHeldRunBytesMax : 0;
-  while (start > limit && kSextets[bytes[start - 1]] >= 0) --start;
-  if (start > limit || start == 0) decided = std::min(decided, start);
-}
-
-// Runs that may be the base64 of digits (never two digits side by side) or their hex (every second one is 2 or 3).
-void HiddenText::scan_runs(TextScanner& scanner, std::span<const uint8_t> text, std::vector<HiddenFinding>& found) {
-  size_t base64 = 0, hex[2] = {0, 0}, hex_start = 0;  // lengths of what goes on; hex by odd and even places
-  bool hex_likely = false;
-  const auto in_pieces = [&](size_t start, size_t end, auto scan) {
-    for (size_t piece = start; piece < end; piece += kPieceChars - kOverlapChars) {
-      scan(text.subspan(piece, std::min(kPieceChars, end - piece)), piece);
-      if (piece + kPieceChars >= end) break;
-    }
-  };
-  for (size_t at = 0; at <= text.size(); ++at) {
-    const int c = at < text.size() ? text[at] : TextView::kNone;
-    const bool word = c >= 0 && kSextets[static_cast<size_t>(c)] >= 0;
-    const bool two_digits = is_digit(c) && at > 0 && is_digit(text[at - 1]);
-    if (!word || two_digits) {
-      if (base64 >= kRunMin)
-        in_pieces(at - base64, at, [&](auto run, size_t start) { scan_base64(scanner, run, start, found); });
-      base64 = word ? 1 : 0;
-    } else {
-      ++base64;
-    }
-    if (hex_value(c) < 0) {
-      if (hex_likely) in_pieces(hex_start, at, [&](auto run, size_t start) { scan_hex(scanner, run, start, found); });
-      hex_likely = false;
-      hex_start = at + 1;
-      hex[0] = hex[1] = 0;
+    if (unit.kind == Unit::Kind::plain) {
+      if (!separator) return core;
+      show(c, 1);
       continue;
     }
-    size_t& run = hex[at & 1];
-    run = c == '2' || c == '3' ? run + 1 : 0;
-    hex_likely |= run >= kPanDigitsMin;
-  }
-}
-
-// All four phases: what was encoded need not begin where the run does.
-void HiddenText::scan_base64(TextScanner& scanner, std::span<const uint8_t> run, size_t at,
-                             std::vector<HiddenFinding>& found) {
-  for (size_t phase = 0; phase < 4; ++phase) {
-    decoded_.clear();
-    for (size_t i = phase; i + 1 < run.size(); i += 4) {
-      const auto sextet = [&](size_t k) {
-        return i + k < run.size() ? static_cast<unsigned>(kSextets[run[i + k]]) : 0u;
-      };
-      const unsigned bits = sextet(0) << 18 | sextet(1) << 12 | sextet(2) << 6 | sextet(3);
-      decoded_.push_back(static_cast<uint8_t>(bits >> 16));
-      if (i + 2 < run.size()) decoded_.push_back(static_cast<uint8_t>(bits >> 8));
-      if (i + 3 < run.size()) decoded_.push_back(static_cast<uint8_t>(bits));
-    }
-    if (!enough_digits(decoded_)) continue;
-    text_found_.clear();
-    scanner.scan(TextView(decoded_, nullptr), Ending::complete, text_found_);
-    for (const TextFinding& finding : text_found_) {
-      // The characters that hold the first and the last byte; both may hold bits of a neighbour, which stay.
-      const size_t first = phase + finding.start * 8 / 6, last = phase + (finding.candidate.end * 8 - 1) / 6;
-      found.push_back({at + first, at + last + 1, finding.candidate, FindingForm::base64});
-    }
-  }
-}
-
-void HiddenText::scan_hex(TextScanner& scanner, std::span<const uint8_t> run, size_t at,
-                          std::vector<HiddenFinding>& found) {
-  for (size_t start = 0; start + kHexRunMin <= run.size();) {
-    if (hex_value(run[start]) < 0) {
-      ++start;
-      continue;
-    }
-    size_t end = start;
-    while (end < run.size() && hex_value(run[end]) >= 0) ++end;
-    for (size_t phase = 0; phase < 2 && end - start >= kHexRunMin; ++phase) {
-      decoded_.clear();
-      for (size_t i = start + phase; i + 1 < end; i += 2)
-        decoded_.push_back(static_cast<uint8_t>(hex_value(run[i]) << 4 | hex_value(run[i + 1])));
-      if (!enough_digits(decoded_)) continue;
-      text_found_.clear();
-      scanner.scan(TextView(decoded_, nullptr), Ending::complete, text_found_);
-      for (const TextFinding& finding : text_found_) {
-        found.push_back({at + start + phase + 2 * finding.start, at + start + phase + 2 * finding.candidate.end,
-                         finding.candidate, FindingForm::hex});
+    if (more_follows && at + kCutBytesMax > bytes.size()) unsettled_.push_back({at, at + unit.bytes});
+    if (unit.kind == Unit::Kind::nothing) {
+      if (nothing_ + unit.bytes > kNothingBytesMax) {
+        core.next = at + unit.bytes;
+        return core;
       }
+      nothing_ += unit.bytes;
+      core.end += unit.bytes;
+      continue;
     }
-    start = end;
+    if (!stands_in_number(unit.character)) return core;
+    show(unit.character, unit.bytes);
+  }
+  core.open = more_follows;
+  return core;
+}
+
+// Where the text may not be cut, for a core near its end.
+void HiddenText::note_unsettled(const Core& core) {
+  const size_t behind = text_.size() + 1;
+  if (core.end - core.start < kHeldRunBytesMax) {
+    unsettled_.push_back({core.start, core.open ? behind : core.end});
+    return;
+  }
+  long_cores_.push_back(core.start);
+  const auto decided = std::lower_bound(from_.begin(), from_.end(), std::min(plain_.decided, core.end));
+  const auto shown = static_cast<size_t>(decided - from_.begin());
+  const bool whole = core.end <= plain_.decided && !core.open;
+  if (!whole) unsettled_.push_back({shown > kShownReach ? from_[shown - kShownReach] : core.start, behind});
+}
+
+// Overwrites what the plain look found: it is masked there already.
+void HiddenText::apply_plain_masks(const Core& core) {
+  const auto end_of = [this](const Finding& finding) { return finding.offset - plain_.base + finding.length; };
+  while (next_plain_ < plain_.findings.size() && end_of(plain_.findings[next_plain_]) <= core.start) ++next_plain_;
+  if (next_plain_ == plain_.findings.size() || plain_.findings[next_plain_].offset - plain_.base >= core.end) return;
+  const std::span<const uint8_t> masked = masked_text();
+  for (size_t i = 0; i < shown_.size(); ++i) {
+    if (to_[i] - from_[i] == 1 && is_digit(shown_[i])) {
+      const uint8_t c = masked[from_[i]];
+      if (is_digit_or_mask(c)) shown_[i] = c;
+    }
+  }
+}
+
+void HiddenText::look(const Core& core, std::vector<HiddenFinding>& found) {
+  apply_plain_masks(core);
+  const size_t shown = shown_.size();
+  // Of a long core, what starts near its end is decided when more of it is there.
+  size_t starts_end = shown;
+  if (ending_ == Ending::more_follows && core.end - core.start >= kHeldRunBytesMax && core.open)
+    starts_end = shown > kShownReach ? shown - kShownReach : 0;
+  const std::span<const uint8_t> behind = text_.bytes().subspan(core.end);
+  shown_.insert(shown_.end(), behind.begin(),
+                behind.begin() + static_cast<ptrdiff_t>(std::min(behind.size(), kContextBehind)));
+  const LeftContext left = context_before(core.start);
+  text_found_.clear();
+  scanner_->scan(TextView(shown_, &left, text_.tabs()), Ending::complete, text_found_);
+  for (const TextFinding& finding : text_found_) {
+    if (finding.start >= starts_end || finding.candidate.end > shown) break;
+    found.push_back({from_[finding.start], to_[finding.candidate.end - 1], finding.candidate, FindingForm::hidden});
   }
 }
 
@@ -253,40 +293,6 @@ void mask_hidden(std::span<uint8_t> bytes, size_t digits, size_t first_kept, siz
       ++digit;
     }
     at += unit.bytes;
-  }
-}
-
-void mask_base64(std::span<uint8_t> bytes, size_t digits, size_t first_kept, size_t last_kept) {
-  // The finding's characters begin with the one that holds its first byte's first bit; how many bits of that
-  // character belong to a byte before follows from how many bytes the characters hold. Each of the three is tried: the
-  // right one has as many digits as the finding, and begins and ends with one.
-  const auto bit_at = [&](size_t bit) { return kSextets[bytes[bit / 6]] >> (5 - bit % 6) & 1; };
-  for (size_t skip = 0; skip < 6; skip += 2) {
-    const size_t count = (bytes.size() * 6 - skip) / 8;
-    const auto byte_at = [&](size_t index) {
-      unsigned value = 0;
-      for (size_t i = 0; i < 8; ++i) value = value << 1 | static_cast<unsigned>(bit_at(skip + index * 8 + i));
-      return value;
-    };
-    size_t held = 0;
-    for (size_t i = 0; i < count; ++i) held += is_digit(static_cast<int>(byte_at(i))) ? 1 : 0;
-    if (held != digits || !is_digit(static_cast<int>(byte_at(0))) || !is_digit(static_cast<int>(byte_at(count - 1))))
-      continue;
-    size_t digit = 0;
-    for (size_t i = 0; i < count; ++i) {
-      if (!is_digit(static_cast<int>(byte_at(i)))) continue;
-      const bool hide = digit >= first_kept && digit + last_kept < digits;
-      ++digit;
-      for (size_t b = 0; hide && b < 8; ++b) {
-        const size_t bit = skip + i * 8 + b;
-        uint8_t& character = bytes[bit / 6];
-        const auto value = static_cast<unsigned>(kSextets[character]);
-        const unsigned place = 1u << (5 - bit % 6);
-        const unsigned changed = ('*' >> (7 - b) & 1) != 0 ? value | place : value & ~place;
-        if (changed != value) character = static_cast<uint8_t>(kStandardAlphabet[changed]);
-      }
-    }
-    return;
   }
 }
 

@@ -1,61 +1,94 @@
-// Card numbers hidden in text: the text is read as what it shows (hidden_unit.h), with a map back, and looked at again;
-// runs of hex and base64 are decoded and looked at. Comes after the plain look and never touches what that found. One
-// per thread; memory is kept between texts. Bounds: a text's own size.
+// Card numbers hidden in text: where signs of it are (sign_blocks.h), the text is read as what it shows
+// (hidden_unit.h), with a map back, and looked at again; runs of hex and base64 are decoded and looked at
+// (encoded_runs.h). Comes after the plain look and never touches what that found. One per thread; memory is kept
+// between texts. Bounds: a text's own size.
+//
+// What is read is cores: stretches that show nothing but digits, separators and masks, with at least one unit in them
+// that is not plain. What stands beside a core counts as it is written. So a core depends on no more of the text than
+// itself and a few bytes to both sides, and a text that comes in parts is read as the whole one is.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "policies/cards/encoded_runs.h"
+#include "policies/cards/hidden_finding.h"
+#include "policies/cards/sign_blocks.h"
 #include "policies/cards/text_scanner.h"
 #include "policies/cards/value.h"
 
 namespace sluice::policies::cards {
 
-// How much of a run of hex or base64 a part holds back, so that the run is looked at whole.
-inline constexpr size_t kHeldRunBytesMax = 1024;
+// What the looks for hidden numbers remember between the parts of a value, where one of them ends within a core or run.
+struct HiddenMemory {
+  LeftContext shown;    // of the core
+  uint8_t within = 0;   // a core goes on
+  uint8_t nothing = 0;  // bytes at its end so far that show nothing
+  EncodedMemory base64, hex;
+};
 
-struct HiddenFinding {
-  size_t start = 0, end = 0;
-  Candidate candidate;
-  FindingForm form = FindingForm::hidden;
+// What a text was found to hold by the plain look, and where it stands.
+struct PlainLook {
+  std::span<const Finding> findings;  // in order
+  size_t base = 0;                    // of the text, in their offsets
+  size_t decided = 0;                 // up to where it decided
 };
 
 class HiddenText {
  public:
-  // Could anything be hidden here? A quick look; true for what only may be.
-  [[nodiscard]] static bool may_hide(std::span<const uint8_t> bytes);
+  // Appends what is hidden in `text`, in order, and returns up to where both looks are decided. Findings that end
+  // behind that do not count: the next part will find them again.
+  size_t scan(TextScanner& scanner, const TextView& text, const SignBlocks& signs, const LeftContext& left,
+              const HiddenMemory& memory, const PlainLook& plain, Ending ending, std::vector<HiddenFinding>& found);
 
-  // Appends what is hidden in `text` (as the plain look's mask leaves it), in order, and moves `decided` down to where
-  // nothing is cut. `raw_left` and `shown_left` are what stood before the text and what that showed.
-  void scan(TextScanner& scanner, const TextView& text, const LeftContext& raw_left, const LeftContext& shown_left,
-            Ending ending, size_t& decided, std::vector<HiddenFinding>& found);
+  // Moves `memory` on to `cut`, at or before what the scan returned.
+  void remember(size_t cut, HiddenMemory& memory);
 
-  // What the first `count` bytes of the text scanned last show, for the context of what follows.
-  void append_shown(size_t count, LeftContext& left) const;
-  // A place at or before `at` where a unit starts.
-  [[nodiscard]] size_t unit_start(size_t at) const;
+  // A place at or before `at` where the text may be cut.
+  [[nodiscard]] size_t settle(size_t at);
 
  private:
-  struct Step {
-    size_t shown, raw;  // from here on both count alike, up to the next step
+  struct Core {
+    size_t start = 0, end = 0;  // bytes
+    size_t next = 0;            // where to read on: behind `end` where something there is passed over
+    bool open = false;          // it may go on behind the text
+    size_t digits = 0;
   };
-  void show(const TextView& text, const LeftContext& raw_left, bool more_follows);
-  [[nodiscard]] size_t raw_of(size_t shown) const;
-  [[nodiscard]] size_t raw_end_of(size_t shown) const;
-  void scan_runs(TextScanner& scanner, std::span<const uint8_t> text, std::vector<HiddenFinding>& found);
-  void scan_base64(TextScanner& scanner, std::span<const uint8_t> run, size_t at, std::vector<HiddenFinding>& found);
-  void scan_hex(TextScanner& scanner, std::span<const uint8_t> run, size_t at, std::vector<HiddenFinding>& found);
+  void scan_cores(std::vector<HiddenFinding>& found);
+  size_t take_core(size_t at, size_t floor, std::vector<HiddenFinding>& found);
+  Core read_core(size_t start, size_t stop);
+  void look(const Core& core, std::vector<HiddenFinding>& found);
+  void apply_plain_masks(const Core& core);
+  void note_unsettled(const Core& core);
+  [[nodiscard]] LeftContext context_before(size_t start) const;
+  std::span<const uint8_t> masked_text();
 
+  // Of the scan that goes on. The text is the caller's.
+  TextScanner* scanner_ = nullptr;
+  TextView text_{{}, nullptr};
+  const SignBlocks* signs_ = nullptr;
+  const LeftContext* left_ = nullptr;
+  HiddenMemory before_;
+  PlainLook plain_;
+  size_t next_plain_ = 0;
+  Ending ending_ = Ending::complete;
+  bool masked_made_ = false;
+  std::vector<Unsettled> unsettled_;
+  std::vector<size_t> long_cores_;  // starts of those that may be cut
+
+  // The core that was read last: what it shows, and where each character of it begins and ends.
   std::vector<uint8_t> shown_;
-  std::vector<Step> steps_;
-  size_t raw_end_ = 0;  // of what shown_ stands for
-  std::vector<uint8_t> decoded_;
+  std::vector<uint32_t> from_, to_;
+  size_t nothing_ = 0;  // bytes at its end that show nothing
+
+  std::vector<uint8_t> masked_;
   std::vector<TextFinding> text_found_;
+  std::vector<HiddenFinding> in_runs_;
+  EncodedRuns runs_;
 };
 
 // Masks in place.
 void mask_hidden(std::span<uint8_t> bytes, size_t digits, size_t first_kept, size_t last_kept);
-void mask_base64(std::span<uint8_t> bytes, size_t digits, size_t first_kept, size_t last_kept);
 
 }  // namespace sluice::policies::cards

@@ -1,6 +1,7 @@
 #include "policies/cards/hidden_unit.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 
 #include "policies/cards/encoded_bytes.h"
@@ -16,7 +17,7 @@ constexpr size_t kBackslashesMax = 8;  // of an escape within strings within str
 constexpr size_t kNestedPercentMax = 4;
 constexpr uint32_t kNone = UINT32_MAX;
 
-// The zero of each decimal script (Unicode, general category Nd).
+// The zero of each decimal script (Unicode, general category Nd), in order.
 constexpr uint32_t kZeros[] = {0x0660, 0x06F0, 0x07C0,  0x0966,  0x09E6,  0x0A66,  0x0AE6,  0x0B66, 0x0BE6,
                                0x0C66, 0x0CE6, 0x0D66,  0x0DE6,  0x0E50,  0x0ED0,  0x0F20,  0x1040, 0x1090,
                                0x17E0, 0x1810, 0x1946,  0x19D0,  0x1A80,  0x1A90,  0x1B50,  0x1BB0, 0x1C40,
@@ -33,9 +34,9 @@ struct Shown {
 
 Shown shown(uint32_t code) {
   if (code < 0x80) return {Kind::character, static_cast<uint8_t>(code)};
-  for (uint32_t zero : kZeros) {
-    if (code >= zero && code < zero + 10) return {Kind::character, static_cast<uint8_t>('0' + code - zero)};
-  }
+  const uint32_t* behind = std::upper_bound(std::begin(kZeros), std::end(kZeros), code);
+  if (behind != std::begin(kZeros) && code - behind[-1] < 10)
+    return {Kind::character, static_cast<uint8_t>('0' + code - behind[-1])};
   if (code == 0x066D || code == 0xFF0A || code == 0x1F7B6) return {Kind::character, '*'};
   const bool blank = code == 0xA0 || (code >= 0x2000 && code <= 0x200A) || code == 0x202F || code == 0x205F ||
                      code == 0x3000 || code == 0x1680;
@@ -206,9 +207,6 @@ Unit read_terminal_escape(std::span<const uint8_t> bytes, size_t at, bool more_f
   return {};
 }
 
-bool is_ascii_separator(int c) {
-  return c == ' ' || c == '-' || c == '.' || c == '/' || c == '\t' || c == '_';
-}
 bool is_ebcdic_digit(int c) {
   return c >= 0xF0 && c <= 0xF9;
 }
@@ -244,17 +242,17 @@ Unit read_unit(std::span<const uint8_t> bytes, size_t at, const int before[2], b
       return read_terminal_escape(bytes, at, more_follows);
     case '\0': {
       // UTF-16: zero bytes in turn with digits and separators.
-      if (!is_digit(before[0]) && !is_ascii_separator(before[0])) return {};
+      if (!is_digit_or_mask(before[0]) && !is_ascii_separator(before[0])) return {};
       if (at + 2 >= bytes.size() && more_follows) return {Kind::cut, 1, 0};
-      const bool between = is_digit(behind) || is_ascii_separator(behind);
+      const bool between = is_digit_or_mask(behind) || is_ascii_separator(behind);
       const bool in_turn = before[1] == 0 || (at + 2 < bytes.size() && bytes[at + 2] == 0);
       return between && in_turn ? Unit{Kind::nothing, 1, 0} : Unit{};
     }
     case '+':
       // A blank in a URL's query.
-      if (!is_digit(before[0])) return {};
+      if (!is_digit_or_mask(before[0])) return {};
       if (last) return cut_or_plain(more_follows);
-      return is_digit(behind) ? Unit{Kind::character, 1, ' '} : Unit{};
+      return is_digit_or_mask(behind) ? Unit{Kind::character, 1, ' '} : Unit{};
     case kEbcdicBlank:
     case kEbcdicDash:
       if (!is_ebcdic_digit(before[0])) return {};
@@ -266,15 +264,16 @@ Unit read_unit(std::span<const uint8_t> bytes, size_t at, const int before[2], b
   }
   if (is_ascii_separator(c)) {
     // Two or three separators between digits count as one: the last one stays.
-    const bool behind_digit = is_digit(before[0]) || (is_ascii_separator(before[0]) && is_digit(before[1]));
+    const bool behind_digit =
+        is_digit_or_mask(before[0]) || (is_ascii_separator(before[0]) && is_digit_or_mask(before[1]));
     if (!behind_digit || c == '.') return {};
     if (last) return cut_or_plain(more_follows);
     if (!is_ascii_separator(behind)) return {};
     if (at + 2 >= bytes.size()) return cut_or_plain(more_follows);
-    if (is_digit(bytes[at + 2])) return {Kind::nothing, 1, 0};
-    if (!is_digit(before[0]) || !is_ascii_separator(bytes[at + 2])) return {};
+    if (is_digit_or_mask(bytes[at + 2])) return {Kind::nothing, 1, 0};
+    if (!is_digit_or_mask(before[0]) || !is_ascii_separator(bytes[at + 2])) return {};
     if (at + 3 >= bytes.size()) return cut_or_plain(more_follows);
-    return is_digit(bytes[at + 3]) ? Unit{Kind::nothing, 1, 0} : Unit{};
+    return is_digit_or_mask(bytes[at + 3]) ? Unit{Kind::nothing, 1, 0} : Unit{};
   }
   return c >= 0x80 ? read_ebcdic_or_utf8(bytes, at, before, more_follows) : Unit{};
 }

@@ -11,6 +11,8 @@ namespace sluice::policies::cards {
 
 // Longest form of one character (`\\\\\\\\u0034`), and most bytes that are passed over at a time.
 inline constexpr size_t kUnitBytesMax = 14;
+// Most bytes that show nothing between two characters of a number; what goes on for longer ends it.
+inline constexpr size_t kNothingBytesMax = 16;
 
 struct Unit {
   enum class Kind : uint8_t {
@@ -23,6 +25,10 @@ struct Unit {
   uint8_t bytes = 1;
   uint8_t character = 0;  // ASCII; what is no digit, separator or mask is 0x7F
 };
+
+[[nodiscard]] constexpr bool is_ascii_separator(int c) {
+  return c == ' ' || c == '-' || c == '.' || c == '/' || c == '\t' || c == '_';
+}
 
 // Can a unit that is not plain begin with this byte?
 struct UnitStarts {

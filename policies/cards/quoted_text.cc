@@ -161,4 +161,8 @@ size_t scan_quoted(TextScanner& scanner, const TextView& text, Ending ending, Qu
   return stopped;
 }
 
+size_t stop_quoted(const TextView& text, size_t at, QuoteState& state) {
+  return walk(text, 0, at, Ending::more_follows, state, [](const Token&) {});
+}
+
 }  // namespace sluice::policies::cards

@@ -32,4 +32,7 @@ struct QuotedFinding {
 size_t scan_quoted(TextScanner& scanner, const TextView& text, Ending ending, QuoteState& state,
                    std::vector<TextFinding>& scratch, std::vector<QuotedFinding>& found);
 
+// Where the walk over the text's quotes may stop at or before `at`; moves `state` on to there.
+[[nodiscard]] size_t stop_quoted(const TextView& text, size_t at, QuoteState& state);
+
 }  // namespace sluice::policies::cards

@@ -35,6 +35,7 @@ std::unique_ptr<TextScanner> TextScanner::create(Engine engine, std::string& why
       why = "this CPU lacks the vector instructions";
       return nullptr;
     }
+    scanner->mark_signs_ = choose_mark_signs(level);
     scanner->finder_ = std::make_unique<WindowFinder>();
     return scanner;
   }
@@ -139,6 +140,18 @@ size_t TextScanner::scan(const TextView& text, Ending ending, std::vector<TextFi
   // What is left is too short for a candidate, unless more follows.
   if (engine_ != Engine::scalar) at = std::max(at, decidable);
   return scan_stretch(text, at, size, decidable, found).value_or(size);
+}
+
+bool TextScanner::mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) const {
+  signs.reset(bytes.size());
+  if (mark_signs_ != nullptr) return mark_signs_(bytes.data(), bytes.size(), signs.units.data(), signs.runs.data());
+  if (engine_ == Engine::portable) return cards::mark_signs(bytes, signs);
+  signs.mark_all();  // the oracle looks everywhere
+  return true;
+}
+
+bool TextScanner::may_hide(std::span<const uint8_t> bytes) {
+  return mark_signs(bytes, short_signs_);
 }
 
 }  // namespace sluice::policies::cards

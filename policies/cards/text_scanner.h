@@ -11,6 +11,7 @@
 #include "policies/cards/candidate.h"
 #include "policies/cards/digit_prefilter.h"
 #include "policies/cards/pattern_database.h"
+#include "policies/cards/sign_blocks.h"
 #include "policies/cards/text_view.h"
 #include "policies/cards/window_kernel.h"
 
@@ -40,6 +41,11 @@ class TextScanner {
   // kReachBytes fewer where more follows. Findings end before that.
   size_t scan(const TextView& text, Ending ending, std::vector<TextFinding>& found);
 
+  // Marks where hidden forms have to be looked for; `signs` are made fit for the text. Returns whether anything is.
+  bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) const;
+  // The same for a short text, without saying where.
+  [[nodiscard]] bool may_hide(std::span<const uint8_t> bytes);
+
  private:
   Stretch next_stretch_to_ask(std::span<const uint8_t> bytes, size_t from);
   explicit TextScanner(Engine engine) : engine_(engine) {}
@@ -53,6 +59,8 @@ class TextScanner {
   Engine engine_;
   std::unique_ptr<PatternScanner> patterns_;
   WindowFinder::Find find_windows_ = nullptr;
+  MarkSigns mark_signs_ = nullptr;
+  SignBlocks short_signs_;
   std::unique_ptr<WindowFinder> finder_;
 };
 

@@ -35,7 +35,7 @@ enum class ValuePart : uint8_t { whole, first, middle, last };
 // What the detector remembers between the parts of one value: character classes of the bytes before, never a digit
 // itself. Owned by the caller, zero at the start of each value.
 struct StreamState {
-  uint8_t bytes[128] = {};
+  uint8_t bytes[192] = {};
 };
 
 struct ValueView {

@@ -32,13 +32,13 @@ bool may_hold_in_opaque(std::span<const uint8_t> bytes) {
 }
 
 // How often the walk over quotes is asked to stop earlier.
-constexpr int kQuotedAttemptsMax = 4;
+constexpr int kQuotedAttemptsMax = 8;
 
 // Beyond this, counting digits first costs more than looking for them.
 constexpr size_t kCountedBytesMax = 256;
 
 // A quick no for the data path: true where this whole value holds no card number, decided in nanoseconds.
-bool cannot_hold(const ValueView& value) {
+bool cannot_hold(const ValueView& value, TextScanner& text) {
   const size_t size = value.bytes.size();
   const bool binary = value.format == ValueFormat::binary;
   switch (value.type) {
@@ -62,7 +62,7 @@ bool cannot_hold(const ValueView& value) {
       return binary ? size < kArrayBinaryBytesMin && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
     default:
       return size <= kCountedBytesMax && !has_enough_digits(value.bytes) &&
-             (size < kEncodedRunMin || !HiddenText::may_hide(value.bytes));
+             (size < kPanDigitsMin || !text.may_hide(value.bytes));
   }
 }
 
@@ -76,7 +76,7 @@ std::unique_ptr<ValueScanner> ValueScanner::create(Engine engine, std::string& w
 
 size_t ValueScanner::scan(const ValueView& value, uint32_t index, std::vector<Finding>& findings) {
   if (value.part == ValuePart::whole) {
-    if (cannot_hold(value)) return value.bytes.size();
+    if (cannot_hold(value, *text_)) return value.bytes.size();
     Part part{value.bytes, value.type, value.format, Ending::complete, {}, 0, index, value.column, &findings};
     scan_part(part);
     return value.bytes.size();
@@ -131,101 +131,75 @@ size_t ValueScanner::scan_characters(Part& part) {
              FindingForm::characters, found.candidate.last_kept);
   }
   const size_t settled = look_for_hidden(part, decided, first_finding, tabs);
-  return keep_settled(part, settled, first_finding);
+  keep_settled(part, settled, first_finding);
+  return settled;
 }
 
 size_t ValueScanner::scan_quoted_characters(Part& part) {
   const size_t first_finding = part.findings->size();
-  // The walk over quotes stops only where it may, so a place that the second look asks for is tried again from there.
-  size_t size = part.bytes.size();
-  for (int attempt = 0;; ++attempt) {
-    QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
-    quoted_found_.clear();
-    part.findings->resize(first_finding);
-    const TextView text(part.bytes.first(size), &part.memory.left);
-    const Ending ending = size < part.bytes.size() ? Ending::more_follows : part.ending;
-    const size_t decided = scan_quoted(*text_, text, ending, state, text_found_, quoted_found_);
-    for (const QuotedFinding& found : quoted_found_) {
-      part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
-    }
-    const size_t settled = look_for_hidden(part, decided, first_finding, Tabs::join);
-    if (settled != decided && attempt < kQuotedAttemptsMax) {
-      size = settled;
-      continue;
-    }
-    part.memory.quoted = state.quoted ? 1 : 0;
-    part.memory.escaped = state.escaped ? 1 : 0;
-    part.memory.in_long_token = state.in_long_token ? 1 : 0;
-    return keep_settled(part, decided, first_finding);
+  QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
+  const QuoteState state_before = state;
+  quoted_found_.clear();
+  const TextView text(part.bytes, &part.memory.left);
+  size_t decided = scan_quoted(*text_, text, part.ending, state, text_found_, quoted_found_);
+  for (const QuotedFinding& found : quoted_found_) {
+    part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
   }
-}
-
-// Bytes that are decided together: no finding and no unit lies across the end.
-size_t ValueScanner::settle(const Part& part, size_t decided, size_t first_finding) const {
-  const std::vector<Finding>& findings = *part.findings;
-  for (bool moved = true; moved;) {
-    size_t place = hidden_.unit_start(decided);
-    for (size_t i = first_finding; i < findings.size(); ++i) {
-      const size_t start = findings[i].offset - part.base;
-      if (start < place && start + findings[i].length > place) place = start;
-    }
-    for (const HiddenFinding& finding : hidden_found_) {
-      if (finding.start < place && finding.end > place) place = finding.start;
-    }
-    moved = place != decided;
-    decided = place;
+  size_t settled = look_for_hidden(part, decided, first_finding, Tabs::join);
+  // The walk over quotes stops only where it may, and the text may not be cut everywhere: a place that suits both.
+  for (int attempt = 0; settled != decided && attempt < kQuotedAttemptsMax; ++attempt) {
+    state = state_before;
+    decided = stop_quoted(text, settled, state);
+    settled = hidden_.settle(decided);
   }
+  part.memory.quoted = state.quoted ? 1 : 0;
+  part.memory.escaped = state.escaped ? 1 : 0;
+  part.memory.in_long_token = state.in_long_token ? 1 : 0;
+  keep_settled(part, decided, first_finding);
   return decided;
 }
 
-// The second look, after the plain one, at what its mask leaves. Returns how many bytes can be decided now.
+// The second look, after the plain one. Returns how many bytes can be decided now.
 size_t ValueScanner::look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs) {
-  const std::vector<Finding>& findings = *part.findings;
   hidden_found_.clear();
-  hidden_looked_ = HiddenText::may_hide(part.bytes);
-  if (!hidden_looked_) return decided;
-  masked_.assign(part.bytes.begin(), part.bytes.end());
-  for (size_t i = first_finding; i < findings.size(); ++i) {
-    const std::span<uint8_t> bytes = std::span(masked_).subspan(findings[i].offset - part.base, findings[i].length);
-    mask_finding(bytes, findings[i], MaskStyle::bin6_last4);
-  }
-  size_t hidden_decided = decided;
-  hidden_.scan(*text_, TextView(masked_, nullptr, tabs), part.memory.left, part.memory.shown_left, part.ending,
-               hidden_decided, hidden_found_);
-  return part.ending == Ending::complete ? decided : settle(part, hidden_decided, first_finding);
+  const bool any = text_->mark_signs(part.bytes, signs_);
+  if (!any && part.ending == Ending::complete) return decided;
+  const PlainLook plain{std::span(*part.findings).subspan(first_finding), part.base, decided};
+  return hidden_.scan(*text_, TextView(part.bytes, &part.memory.left, tabs), signs_, part.memory.left,
+                      part.memory.hidden, plain, part.ending, hidden_found_);
 }
 
 // Keeps what ends within the decided bytes, of both looks, and moves the memory on behind them.
-size_t ValueScanner::keep_settled(Part& part, size_t decided, size_t first_finding) {
+void ValueScanner::keep_settled(Part& part, size_t decided, size_t first_finding) {
   std::vector<Finding>& findings = *part.findings;
-  const std::span<const uint8_t> seen = part.bytes.first(decided);
-  if (hidden_looked_) {
+  if (part.ending == Ending::more_follows) {
     while (findings.size() > first_finding && findings.back().offset - part.base + findings.back().length > decided)
       findings.pop_back();
-    const size_t plain_end = findings.size();
-    for (const HiddenFinding& hidden : hidden_found_) {
-      if (hidden.end > decided) continue;
-      bool overlaps = false;
-      for (size_t i = first_finding; i < plain_end; ++i) {
-        const size_t start = findings[i].offset - part.base, end = start + findings[i].length;
-        if (hidden.start >= end || hidden.end <= start) continue;
-        // The two share what the mask of the first leaves standing: it goes too.
-        overlaps = true;
-        if (hidden.start < start) findings[i].first_kept = 0;
-        if (hidden.end > end) findings[i].last_kept = 0;
-      }
-      if (overlaps) continue;
-      part.add(hidden.start, hidden.end - hidden.start, hidden.candidate.digits, hidden.candidate.brand, hidden.form,
-               hidden.candidate.last_kept);
-    }
-    std::sort(findings.begin() + static_cast<ptrdiff_t>(first_finding), findings.end(),
-              [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
-    hidden_.append_shown(decided, part.memory.shown_left);
-  } else {
-    part.memory.shown_left.append(seen);
+    hidden_.remember(decided, part.memory.hidden);
+    part.memory.left.append(part.bytes.first(decided));
   }
-  part.memory.left.append(seen);
-  return decided;
+  const size_t plain_end = findings.size();
+  size_t from = first_finding;  // both are in order
+  for (const HiddenFinding& hidden : hidden_found_) {
+    if (hidden.end > decided) break;
+    const auto start_of = [&](size_t i) { return findings[i].offset - part.base; };
+    const auto end_of = [&](size_t i) { return start_of(i) + findings[i].length; };
+    while (from < plain_end && end_of(from) <= hidden.start) ++from;
+    bool overlaps = false;
+    for (size_t i = from; i < plain_end && start_of(i) < hidden.end; ++i) {
+      // The two share what the mask of the first leaves standing: it goes too.
+      overlaps = true;
+      if (hidden.start < start_of(i)) findings[i].first_kept = 0;
+      if (hidden.end > end_of(i)) findings[i].last_kept = 0;
+    }
+    if (overlaps) continue;
+    part.add(hidden.start, hidden.end - hidden.start, hidden.candidate.digits, hidden.candidate.brand, hidden.form,
+             hidden.candidate.last_kept);
+  }
+  if (findings.size() == plain_end) return;
+  const auto first = findings.begin() + static_cast<ptrdiff_t>(first_finding);
+  std::inplace_merge(first, findings.begin() + static_cast<ptrdiff_t>(plain_end), findings.end(),
+                     [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
 }
 
 // A number is looked at as a whole, so its first parts are held back.

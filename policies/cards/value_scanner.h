@@ -18,7 +18,7 @@ namespace sluice::policies::cards {
 // What StreamState holds between the parts of a value.
 struct StreamMemory {
   LeftContext left;
-  LeftContext shown_left;  // what that shows (hidden_text.h)
+  HiddenMemory hidden;
   uint8_t begun = 0;
   uint8_t mode = 0;  // each type's own
   uint8_t quoted = 0, escaped = 0, in_long_token = 0;
@@ -46,8 +46,7 @@ class ValueScanner {
   size_t scan_part(Part& part);
   size_t scan_characters(Part& part);
   size_t look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs);
-  size_t keep_settled(Part& part, size_t decided, size_t first_finding);
-  [[nodiscard]] size_t settle(const Part& part, size_t decided, size_t first_finding) const;
+  void keep_settled(Part& part, size_t decided, size_t first_finding);
   size_t scan_quoted_characters(Part& part);
   size_t scan_scalar(Part& part);
   size_t scan_opaque(Part& part);
@@ -65,8 +64,7 @@ class ValueScanner {
   std::vector<QuotedFinding> quoted_found_;
   HiddenText hidden_;
   std::vector<HiddenFinding> hidden_found_;
-  std::vector<uint8_t> masked_;
-  bool hidden_looked_ = false;
+  SignBlocks signs_;
   std::vector<uint8_t> decoded_;
   std::vector<uint32_t> decoded_from_;
 };

@@ -25,12 +25,12 @@ WindowFinder::Find WindowFinder::choose(VectorLevel level) {
   return nullptr;
 }
 
-MayHide choose_may_hide(VectorLevel level) {
+MarkSigns choose_mark_signs(VectorLevel level) {
 #if defined(__x86_64__)
   static const VectorLevel here = vector_level();
   if (level > here) return nullptr;
-  if (level == VectorLevel::avx512) return may_hide_avx512;
-  if (level == VectorLevel::avx2) return may_hide_avx2;
+  if (level == VectorLevel::avx512) return mark_signs_avx512;
+  if (level == VectorLevel::avx2) return mark_signs_avx2;
 #endif
   return nullptr;
 }

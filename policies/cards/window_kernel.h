@@ -71,13 +71,11 @@ size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t size, 
 size_t find_windows_avx512(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
                            size_t room, size_t& next);
 
-// Could a card number be hidden in these bytes (hidden_text.h)? True for what only may be.
-using MayHide = bool (*)(const uint8_t* bytes, size_t size);
-[[nodiscard]] MayHide choose_may_hide(VectorLevel level);  // null as above
-bool may_hide_avx2(const uint8_t* bytes, size_t size);
-bool may_hide_avx512(const uint8_t* bytes, size_t size);
-
-// So many characters of base64 or hex in a row may hold a card number: 13 digits in base64.
-inline constexpr size_t kEncodedRunMin = 18;
+// Marks the blocks of 64 bytes in which hidden forms have to be looked for (sign_blocks.h): one bit each in `units` and
+// `runs`, which have room for them and are zero. Returns whether anything is marked.
+using MarkSigns = bool (*)(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
+[[nodiscard]] MarkSigns choose_mark_signs(VectorLevel level);  // null as above
+bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
+bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
 
 }  // namespace sluice::policies::cards

@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "policies/cards/encoded_runs.h"
 #include "policies/cards/issuer_table.h"
 
 #define VECTOR __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
@@ -19,8 +20,10 @@ typedef uint8_t Vector __attribute__((vector_size(kLanes)));
 struct Marks {
   uint64_t digits, separators;
 };
+// Digits and masks; separators; what units begin with, other than these; zero bytes; '2' and '3'; 'I' to 'P', with
+// which base64 of a digit begins.
 struct Signs {
-  uint64_t digits, separators, special, words, zeros, twos_and_threes;
+  uint64_t digits, separators, special, zeros, twos_and_threes, quads;
 };
 
 struct Bytes64 {
@@ -69,29 +72,62 @@ VECTOR inline Marks marks_of(const Bytes64& block) {
 VECTOR inline __m256i either(__m256i a, __m256i b) {
   return _mm256_or_si256(a, b);
 }
-VECTOR inline __m256i special_in(__m256i bytes) {
-  __m256i in =
-      either(in_range(bytes, '%', 2), either(equals(bytes, '\\'), either(equals(bytes, 0x1b), equals(bytes, '+'))));
-  if (_mm256_movemask_epi8(bytes) != 0) {  // what the longer characters that matter begin with
-    in = either(in, either(in_range(bytes, 0xF0, 10), in_range(bytes, 0xE0, 4)));
-    in = either(in, either(equals(bytes, 0xEF), either(equals(bytes, 0xC2), equals(bytes, 0xD9))));
-    in = either(in, either(equals(bytes, 0xDB), equals(bytes, 0xDF)));
-  }
-  return in;
+// What the longer characters that matter begin with.
+VECTOR inline __m256i leads_in(__m256i bytes) {
+  __m256i in = either(in_range(bytes, 0xF0, 10), in_range(bytes, 0xE0, 4));
+  in = either(in, either(equals(bytes, 0xEF), either(equals(bytes, 0xC2), equals(bytes, 0xD9))));
+  return either(in, either(equals(bytes, 0xDB), equals(bytes, 0xDF)));
 }
-VECTOR inline __m256i words_in(__m256i bytes) {
-  const __m256i letters = in_range(_mm256_or_si256(bytes, _mm256_set1_epi8(0x20)), 'a', 26);
-  const __m256i others = either(equals(bytes, '-'), either(equals(bytes, '/'), equals(bytes, '_')));
-  return either(letters, either(in_range(bytes, '0', 10), others));
+// Kinds of ASCII characters, by both halves of the byte: 0x81 a digit or a mask, 0x0e a separator, 0x70 what a unit may
+// begin with.
+constexpr uint8_t kDigits = 0x81, kSeparators = 0x0e, kSpecial = 0x70;
+VECTOR inline __m256i kinds_of(__m256i bytes) {
+  const __m256i by_low =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0x03, 0x01, 0x01, 0x01, 0x01, 0x11, 0x11, 0x01, 0x01, 0x05,
+                                                static_cast<char>(0x80), 0x50, 0x20, 0x02, 0x02, 0x0a));
+  const __m256i by_high = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0x04, 0x40, static_cast<char>(0x92), 0x01, 0, 0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+  const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(0x0f));
+  return _mm256_and_si256(_mm256_shuffle_epi8(by_low, bytes), _mm256_shuffle_epi8(by_high, high));
+}
+VECTOR inline uint64_t kinds_in(__m256i low, __m256i high, uint8_t kinds) {
+  const __m256i wanted = _mm256_set1_epi8(static_cast<char>(kinds)), zero = _mm256_setzero_si256();
+  return ~bits_of(_mm256_cmpeq_epi8(_mm256_and_si256(low, wanted), zero),
+                  _mm256_cmpeq_epi8(_mm256_and_si256(high, wanted), zero));
+}
+VECTOR inline __m256i twos_and_threes_in(__m256i bytes) {
+  return equals(_mm256_and_si256(bytes, _mm256_set1_epi8(static_cast<char>(0xfe))), '2');
 }
 VECTOR inline Signs signs_of(const Bytes64& block) {
-  const __m256i low = block.low, high = block.high;
-  return {bits_of(in_range(low, '0', 10), in_range(high, '0', 10)),
-          bits_of(separators_in(low), separators_in(high)),
-          bits_of(special_in(low), special_in(high)),
-          bits_of(words_in(low), words_in(high)),
-          bits_of(equals(low, 0), equals(high, 0)),
-          bits_of(in_range(low, '2', 2), in_range(high, '2', 2))};
+  const __m256i low = block.low, high = block.high, low_kinds = kinds_of(low), high_kinds = kinds_of(high);
+  Signs signs{kinds_in(low_kinds, high_kinds, kDigits),
+              kinds_in(low_kinds, high_kinds, kSeparators),
+              kinds_in(low_kinds, high_kinds, kSpecial),
+              bits_of(equals(low, 0), equals(high, 0)),
+              bits_of(twos_and_threes_in(low), twos_and_threes_in(high)),
+              bits_of(in_range(low, 'I', 8), in_range(high, 'I', 8))};
+  if (bits_of(low, high) != 0) signs.special |= bits_of(leads_in(low), leads_in(high));
+  return signs;
+}
+// The signs of four blocks; false where nothing could be one: no digit, nothing a unit begins with, nothing beyond
+// ASCII.
+VECTOR inline bool signs_of_four(const uint8_t* at, Signs* signs) {
+  const __m256i seven = _mm256_set1_epi8(7);
+  __m256i kinds = _mm256_setzero_si256(), all = kinds;
+  __m256i quads = _mm256_set1_epi8(static_cast<char>(0xff)), least = quads;
+  for (size_t i = 0; i < 256; i += 32) {
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + i));
+    kinds = either(kinds, kinds_of(bytes));
+    all = either(all, bytes);
+    least = _mm256_min_epu8(least, bytes);
+    quads = _mm256_min_epu8(quads, _mm256_sub_epi8(bytes, _mm256_set1_epi8('I')));
+  }
+  const __m256i wanted = _mm256_and_si256(kinds, _mm256_set1_epi8(static_cast<char>(kDigits | kSpecial)));
+  const __m256i any =
+      either(_mm256_cmpeq_epi8(least, _mm256_setzero_si256()), _mm256_cmpeq_epi8(_mm256_min_epu8(quads, seven), quads));
+  if (_mm256_testz_si256(wanted, wanted) != 0 && _mm256_movemask_epi8(either(any, all)) == 0) return false;
+  for (size_t i = 0; i < 4; ++i) signs[i] = signs_of(load(at + 64 * i));
+  return true;
 }
 VECTOR inline __m256i distance(const uint8_t* at) {
   const Bytes64 block = load(at);
@@ -121,7 +157,7 @@ VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t dig
     const uint64_t bytes = _pdep_u64(here, 0x0101010101010101) * 0xff;
     const uint64_t values = _pext_u64(words[i], bytes) & 0x0f0f0f0f0f0f0f0f;
     __builtin_memcpy(out, &values, sizeof values);
-    out += __builtin_popcountll(here);
+    out += _mm_popcnt_u64(here);
   }
 }
 
@@ -134,8 +170,8 @@ VECTOR size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t
   return find_windows(self, bytes, size, from, hits, room, next);
 }
 
-VECTOR bool may_hide_avx2(const uint8_t* bytes, size_t size) {
-  return find_signs(bytes, size);
+VECTOR bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs) {
+  return find_signs(bytes, size, units, runs);
 }
 
 }  // namespace sluice::policies::cards

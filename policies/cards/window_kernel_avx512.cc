@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "policies/cards/encoded_runs.h"
 #include "policies/cards/issuer_table.h"
 
 #define VECTOR __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi,bmi2,popcnt,lzcnt")))
@@ -19,8 +20,10 @@ typedef uint8_t Vector __attribute__((vector_size(kLanes)));
 struct Marks {
   uint64_t digits, separators;
 };
+// Digits and masks; separators; what units begin with, other than these; zero bytes; '2' and '3'; 'I' to 'P', with
+// which base64 of a digit begins.
 struct Signs {
-  uint64_t digits, separators, special, words, zeros, twos_and_threes;
+  uint64_t digits, separators, special, zeros, twos_and_threes, quads;
 };
 
 using Bytes64 = __m512i;
@@ -33,14 +36,15 @@ alignas(64) constexpr uint8_t kAscii[128] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
-// For hidden forms: beside those, 4 a sign of its own, 8 base64, 16 zero, 32 '2' or '3'; and by what the longer
-// characters that matter begin with.
-constexpr uint8_t kSign = 4, kWord = 8, kZero = 16, kTwoOrThree = 32;
+// For hidden forms: 1 a digit or a mask, 2 a separator, 4 what a unit may begin with, 16 zero, 32 '2' or '3', 64 'I' to
+// 'P'; and by what the longer characters that matter begin with.
+constexpr uint8_t kSign = 4, kZero = 16, kTwoOrThree = 32, kQuad = 64;
+constexpr uint8_t kNotCalm = kDigit | kSign | kZero | kQuad;
 alignas(64) constexpr uint8_t kSigns[128] = {
-    16, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0,  0, 0,  0, 0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0,
-    2,  0, 0, 0, 0, 4, 4, 0, 0, 0, 0, 4, 0, 10, 2, 10, 9, 9, 41, 41, 9, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0,
-    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8,  8,  8, 8, 8, 8, 8, 8, 8, 0, 4, 0, 0, 10,
-    0,  8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,  8, 8,  8, 8, 8,  8,  8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0};
+    16, 0, 0, 0, 0, 0, 0, 0, 0, 2,  0,  0,  0,  0,  0,  0,  0,  0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0,
+    2,  0, 0, 0, 0, 4, 4, 0, 0, 0,  1,  4,  0,  2,  2,  2,  1,  1, 33, 33, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0,
+    0,  0, 0, 0, 0, 0, 0, 0, 0, 64, 64, 64, 64, 64, 64, 64, 64, 0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 2,
+    0,  0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,  0,  0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 alignas(64) constexpr uint8_t kLeads[128] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -70,22 +74,50 @@ VECTOR inline Marks marks_of(const Bytes64& block) {
   }
   return marks;
 }
-VECTOR inline Signs signs_of(const Bytes64& block) {
-  const uint64_t high = _mm512_movepi8_mask(block);
-  const __m512i kinds =
-      _mm512_maskz_permutex2var_epi8(~high, _mm512_load_si512(kSigns), block, _mm512_load_si512(kSigns + 64));
-  Signs signs{_mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kDigit)),
-              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSeparator)),
-              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kSign)),
-              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kWord)),
-              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kZero)),
-              _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kTwoOrThree))};
-  if (high != 0) {
+// One value in every byte: read from memory, constants cost no register and no broadcast in the loop.
+struct Everywhere {
+  alignas(64) uint8_t bytes[64];
+  constexpr explicit Everywhere(uint8_t value) : bytes() {
+    for (uint8_t& byte : bytes) byte = value;
+  }
+};
+constexpr Everywhere kDigits(kDigit), kSeparators(kSeparator), kSpecials(kSign), kZeros(kZero), kTwos(kTwoOrThree),
+    kQuads(kQuad), kAnySign(kNotCalm);
+VECTOR inline uint64_t kinds_in(__m512i kinds, const Everywhere& wanted) {
+  return _mm512_test_epi8_mask(kinds, _mm512_load_si512(wanted.bytes));
+}
+VECTOR inline Signs signs_in(__m512i block, __m512i kinds, bool any_high) {
+  uint64_t leads_here = 0;
+  if (any_high) {
+    const uint64_t high = _mm512_movepi8_mask(block);
+    kinds = _mm512_maskz_mov_epi8(~high, kinds);
     const __m512i leads =
         _mm512_maskz_permutex2var_epi8(high, _mm512_load_si512(kLeads), block, _mm512_load_si512(kLeads + 64));
-    signs.special |= _mm512_test_epi8_mask(leads, leads);
+    leads_here = _mm512_test_epi8_mask(leads, leads);
   }
-  return signs;
+  return {kinds_in(kinds, kDigits), kinds_in(kinds, kSeparators), kinds_in(kinds, kSpecials) | leads_here,
+          kinds_in(kinds, kZeros),  kinds_in(kinds, kTwos),       kinds_in(kinds, kQuads)};
+}
+VECTOR inline __m512i kinds_of(__m512i block) {
+  return _mm512_permutex2var_epi8(_mm512_load_si512(kSigns), block, _mm512_load_si512(kSigns + 64));
+}
+VECTOR inline Signs signs_of(const Bytes64& block) {
+  return signs_in(block, kinds_of(block), true);
+}
+// The signs of four blocks; false where nothing could be one: no digit, nothing a unit begins with, nothing beyond
+// ASCII.
+VECTOR inline bool signs_of_four(const uint8_t* at, Signs* signs) {
+  const __m512i a = load(at), b = load(at + 64), c = load(at + 128), d = load(at + 192);
+  const __m512i ka = kinds_of(a), kb = kinds_of(b), kc = kinds_of(c), kd = kinds_of(d);
+  const __m512i all = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
+  const __m512i kinds = _mm512_or_si512(_mm512_or_si512(ka, kb), _mm512_or_si512(kc, kd));
+  const bool any_high = _mm512_movepi8_mask(all) != 0;
+  if (!any_high && kinds_in(kinds, kAnySign) == 0) return false;
+  signs[0] = signs_in(a, ka, any_high);
+  signs[1] = signs_in(b, kb, any_high);
+  signs[2] = signs_in(c, kc, any_high);
+  signs[3] = signs_in(d, kd, any_high);
+  return true;
 }
 VECTOR inline bool has_digits_256(const uint8_t* at) {
   const __m512i zero = _mm512_set1_epi8('0');
@@ -115,8 +147,8 @@ VECTOR size_t find_windows_avx512(WindowFinder& self, const uint8_t* bytes, size
   return find_windows(self, bytes, size, from, hits, room, next);
 }
 
-VECTOR bool may_hide_avx512(const uint8_t* bytes, size_t size) {
-  return find_signs(bytes, size);
+VECTOR bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs) {
+  return find_signs(bytes, size, units, runs);
 }
 
 }  // namespace sluice::policies::cards

@@ -113,6 +113,11 @@ constexpr std::string_view kPieces[] = {
     "NDExMTEx",
     "34313131313131313131313131313131",
     "\xF4\xF1\xF1\xF1",
+    "MTEx",
+    "MTExMTExMTExMTEx",
+    "%E2%80%8B",
+    "&shy;",
+    std::string_view("\0001\0001", 4),
 };
 constexpr size_t kPieceCount = std::size(kPieces);
 

@@ -1,0 +1,39 @@
+#include "policies/cards/sign_blocks.h"
+
+#include "policies/cards/encoded_runs.h"
+#include "policies/cards/hidden_unit.h"
+#include "policies/cards/text_view.h"
+
+namespace sluice::policies::cards {
+
+bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) {
+  uint64_t any = 0;
+  const auto mark = [&any](std::vector<uint64_t>& marks, size_t at) {
+    const size_t block = at / kSignBlockBytes;
+    marks[block / 64] |= uint64_t{1} << (block % 64);
+    any = 1;
+  };
+  const auto counts = [&bytes](size_t at) { return is_digit_or_mask(bytes[at]); };
+  size_t quads[4] = {}, pairs[2] = {};  // lengths of what goes on, by place
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    const uint8_t c = bytes[at];
+    if (kUnitStarts.is[c] && !is_ascii_separator(c) && c != 0) mark(signs.units, at);
+    if (counts(at) || is_ascii_separator(c)) {
+      // Two or three separators, one or three zero bytes, between digits.
+      size_t first = at;
+      while (first > 0 && at - first < 3 && (is_ascii_separator(bytes[first - 1]) || bytes[first - 1] == 0)) --first;
+      if (at - first >= 1 && first > 0) mark(signs.units, at);
+    }
+    for (size_t place = 0; place < 4; ++place) {
+      size_t& run = quads[(at - place) & 3];
+      run = (kQuadPlaces.of[c] >> place & 1) != 0 ? run + 1 : 0;
+      if (run >= kBase64RunMin) mark(signs.runs, at);
+    }
+    size_t& run = pairs[at & 1];
+    run = c == '2' || c == '3' ? run + 1 : 0;
+    if (run >= kPanDigitsMin) mark(signs.runs, at);
+  }
+  return any != 0;
+}
+
+}  // namespace sluice::policies::cards
