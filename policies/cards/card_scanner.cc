@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <utility>
 
 #include "policies/cards/card_scanner_engine.h"
@@ -34,6 +35,10 @@ struct Kept {
 };
 
 void mask_characters(std::span<uint8_t> bytes, const Kept& kept) {
+  if (bytes.size() == kept.digits && kept.first + kept.last <= kept.digits) {  // no separators
+    std::memset(bytes.data() + kept.first, kMask, kept.digits - kept.first - kept.last);
+    return;
+  }
   size_t digit = 0;
   for (uint8_t& c : bytes) {
     if (is_digit(c) && !kept.keeps(digit++)) c = kMask;

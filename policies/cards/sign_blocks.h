@@ -18,12 +18,15 @@ struct SignBlocks {
   // Makes room for a text of `size` bytes, with nothing marked.
   void reset(size_t size) {
     const size_t words = (size / kSignBlockBytes + 64) / 64;
-    units.assign(words, 0);
-    runs.assign(words, 0);
+    if (units.size() < words) {
+      units.resize(words);
+      runs.resize(words);
+    }
+    for (size_t i = 0; i < words; ++i) units[i] = runs[i] = 0;
   }
-  void mark_all() {
-    units.assign(units.size(), ~uint64_t{0});
-    runs.assign(runs.size(), ~uint64_t{0});
+  // REQUIRES: reset() for the same size.
+  void mark_all(size_t size) {
+    for (size_t i = 0; i < (size / kSignBlockBytes + 64) / 64; ++i) units[i] = runs[i] = ~uint64_t{0};
   }
 };
 

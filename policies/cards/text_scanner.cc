@@ -16,6 +16,9 @@ constexpr size_t kPieceBytes = 1024;
 constexpr size_t kPieceOverlapBytes = 128;
 static_assert(kPieceOverlapBytes > kCandidateBytesMax && kPieceBytes > 2 * kPieceOverlapBytes);
 
+// Beyond this, counting digits first costs more than looking for them.
+constexpr size_t kCountedBytesMax = 256;
+
 // Places to ask about, at a time.
 constexpr size_t kHitsAtATime = 256;
 static_assert(kHitsAtATime >= WindowFinder::kRoomMin);
@@ -36,6 +39,7 @@ std::unique_ptr<TextScanner> TextScanner::create(Engine engine, std::string& why
       return nullptr;
     }
     scanner->mark_signs_ = choose_mark_signs(level);
+    scanner->glance_ = choose_glance(level);
     scanner->finder_ = std::make_unique<WindowFinder>();
     return scanner;
   }
@@ -146,8 +150,22 @@ bool TextScanner::mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) 
   signs.reset(bytes.size());
   if (mark_signs_ != nullptr) return mark_signs_(bytes.data(), bytes.size(), signs.units.data(), signs.runs.data());
   if (engine_ == Engine::portable) return cards::mark_signs(bytes, signs);
-  signs.mark_all();  // the oracle looks everywhere
+  signs.mark_all(bytes.size());  // the oracle looks everywhere
   return true;
+}
+
+Glance TextScanner::glance(std::span<const uint8_t> bytes, TextFinding& found) {
+  if (glance_ == nullptr || bytes.size() > kGlanceBytesMax) {
+    const bool counts = engine_ != Engine::scalar && bytes.size() <= kCountedBytesMax;
+    return counts && !has_enough_digits(bytes) && !may_hide(bytes) ? Glance::few : Glance::ask;
+  }
+  WindowHit hit;
+  const Glance verdict = glance_(bytes.data(), bytes.size(), hit);
+  if (verdict != Glance::card) return verdict;
+  const std::optional<Brand> brand = brand_of_first_four(hit.first_four, hit.checked_digits);
+  if (!brand) return Glance::ask;
+  found = {hit.start, {hit.start + hit.checked_digits, hit.checked_digits, kLastKept, *brand}};
+  return Glance::card;
 }
 
 bool TextScanner::may_hide(std::span<const uint8_t> bytes) {

@@ -43,7 +43,10 @@ class TextScanner {
 
   // Marks where hidden forms have to be looked for; `signs` are made fit for the text. Returns whether anything is.
   bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) const;
-  // The same for a short text, without saying where.
+  // What one look at a short text tells (window_kernel.h): nothing is in it, hidden forms included; one card number and
+  // nothing else (`found`); or that the scan has to be asked.
+  [[nodiscard]] Glance glance(std::span<const uint8_t> bytes, TextFinding& found);
+  // Marks as above, without saying where.
   [[nodiscard]] bool may_hide(std::span<const uint8_t> bytes);
 
  private:
@@ -60,6 +63,7 @@ class TextScanner {
   std::unique_ptr<PatternScanner> patterns_;
   WindowFinder::Find find_windows_ = nullptr;
   MarkSigns mark_signs_ = nullptr;
+  GlanceAt glance_ = nullptr;
   SignBlocks short_signs_;
   std::unique_ptr<WindowFinder> finder_;
 };

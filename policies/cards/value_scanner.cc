@@ -1,6 +1,7 @@
 #include "policies/cards/value_scanner.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 
@@ -34,35 +35,66 @@ bool may_hold_in_opaque(std::span<const uint8_t> bytes) {
 // How often the walk over quotes is asked to stop earlier.
 constexpr int kQuotedAttemptsMax = 8;
 
-// Beyond this, counting digits first costs more than looking for them.
-constexpr size_t kCountedBytesMax = 256;
+// A shorter value holds no card number: by type, in text and in binary.
+struct BytesMin {
+  size_t text = kPanDigitsMin, binary = kPanDigitsMin;
+};
+constexpr std::array<BytesMin, kValueTypeCount> make_bytes_min() {
+  std::array<BytesMin, kValueTypeCount> min{};
+  const auto of = [&min](ValueType type) -> BytesMin& { return min[static_cast<size_t>(type)]; };
+  of(ValueType::integer).binary = kInt8Bytes;
+  of(ValueType::numeric).binary = kNumericBinaryBytesMin;
+  of(ValueType::floating) = {kFloatTextBytesMin, kFloat8Bytes};
+  of(ValueType::opaque).binary = of(ValueType::integer_range).binary = of(ValueType::geometric).binary = kInt8Bytes;
+  of(ValueType::inert).binary = SIZE_MAX;
+  return min;
+}
+constexpr std::array<BytesMin, kValueTypeCount> kBytesMin = make_bytes_min();
 
-// A quick no for the data path: true where this whole value holds no card number, decided in nanoseconds.
+[[nodiscard]] bool is_too_short(const ValueView& value) {
+  const BytesMin& min = kBytesMin[static_cast<size_t>(value.type)];
+  return value.bytes.size() < (value.format == ValueFormat::text ? min.text : min.binary);
+}
+
+// Are these bytes looked at as characters alone, or as characters and numbers among them?
+[[nodiscard]] bool is_text(const ValueView& value) {
+  return value.type == ValueType::text || value.type == ValueType::copy_row;
+}
+[[nodiscard]] bool has_characters(const ValueView& value) {
+  switch (value.type) {
+    case ValueType::text:
+    case ValueType::copy_row:
+    case ValueType::json:
+    case ValueType::jsonb:
+    case ValueType::bytea:
+      return true;
+    case ValueType::floating:  // an exponent stands for digits
+      return false;
+    default:
+      return value.format == ValueFormat::text;
+  }
+}
+
+// The quick no for what is no text: true where this whole value holds no card number, decided in nanoseconds.
 bool cannot_hold(const ValueView& value, TextScanner& text) {
-  const size_t size = value.bytes.size();
-  const bool binary = value.format == ValueFormat::binary;
+  const std::span<const uint8_t> bytes = value.bytes;
+  const auto few_digits = [&] { return !has_enough_digits(bytes) && !text.may_hide(bytes); };
   switch (value.type) {
     case ValueType::opaque:
-      return binary ? !may_hold_in_opaque(value.bytes) : !has_enough_digits(value.bytes);
+      return !may_hold_in_opaque(bytes) && (bytes.size() == kInt8Bytes || few_digits());
     case ValueType::integer_range:
-      return binary ? !is_composite(value.bytes) && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
+      return !is_composite(bytes) && few_digits();
     case ValueType::inert:
-      return binary || !has_enough_digits(value.bytes);
-    case ValueType::geometric:
-      return binary ? size < kFloat8Bytes : !has_enough_digits(value.bytes);
+      return true;
     case ValueType::integer:
-      return binary && size == kInt8Bytes ? !find_in_int8(value.bytes) : !has_enough_digits(value.bytes);
+      return bytes.size() == kInt8Bytes ? !find_in_int8(bytes) : few_digits();
     case ValueType::numeric:
-      return !(binary && size >= kNumericBinaryBytesMin && size <= kNumericBinaryBytesMax) &&
-             !has_enough_digits(value.bytes);
-    case ValueType::floating:
-      return binary ? size != kFloat8Bytes && !has_enough_digits(value.bytes) : size < kFloatTextBytesMin;
+      return bytes.size() > kNumericBinaryBytesMax && few_digits();
     case ValueType::array:
     case ValueType::text_array:
-      return binary ? size < kArrayBinaryBytesMin && !has_enough_digits(value.bytes) : !has_enough_digits(value.bytes);
+      return bytes.size() < kArrayBinaryBytesMin && few_digits();
     default:
-      return size <= kCountedBytesMax && !has_enough_digits(value.bytes) &&
-             (size < kPanDigitsMin || !text.may_hide(value.bytes));
+      return false;
   }
 }
 
@@ -76,7 +108,7 @@ std::unique_ptr<ValueScanner> ValueScanner::create(Engine engine, std::string& w
 
 size_t ValueScanner::scan(const ValueView& value, uint32_t index, std::vector<Finding>& findings) {
   if (value.part == ValuePart::whole) {
-    if (cannot_hold(value, *text_)) return value.bytes.size();
+    if (is_too_short(value) || is_settled_at_a_glance(value, index, findings)) return value.bytes.size();
     Part part{value.bytes, value.type, value.format, Ending::complete, {}, 0, index, value.column, &findings};
     scan_part(part);
     return value.bytes.size();
@@ -88,6 +120,28 @@ size_t ValueScanner::scan(const ValueView& value, uint32_t index, std::vector<Fi
   const size_t decided = scan_part(part);
   std::memcpy(value.stream->bytes, &part.memory, sizeof(StreamMemory));
   return ending == Ending::complete ? value.bytes.size() : decided;
+}
+
+// What most fields of a result need: one look.
+bool ValueScanner::is_settled_at_a_glance(const ValueView& value, uint32_t index, std::vector<Finding>& findings) {
+  if (!has_characters(value)) return value.format == ValueFormat::binary && cannot_hold(value, *text_);
+  const bool text = is_text(value);
+  TextFinding found;
+  switch (text_->glance(value.bytes, found)) {
+    case Glance::few:
+      return true;
+    case Glance::nothing:
+      return text;
+    case Glance::card:
+      if (!text) return false;
+      findings.push_back({index, static_cast<uint32_t>(found.start), found.candidate.digits, FindingKind::pan,
+                          found.candidate.brand, found.candidate.digits, value.column, FindingForm::characters,
+                          found.candidate.last_kept});
+      return true;
+    case Glance::ask:
+      break;
+  }
+  return false;
 }
 
 size_t ValueScanner::scan_part(Part& part) {

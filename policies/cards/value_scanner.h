@@ -43,6 +43,7 @@ class ValueScanner {
 
  private:
   ValueScanner() = default;
+  bool is_settled_at_a_glance(const ValueView& value, uint32_t index, std::vector<Finding>& findings);
   size_t scan_part(Part& part);
   size_t scan_characters(Part& part);
   size_t look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs);

@@ -35,4 +35,14 @@ MarkSigns choose_mark_signs(VectorLevel level) {
   return nullptr;
 }
 
+GlanceAt choose_glance(VectorLevel level) {
+#if defined(__x86_64__)
+  static const VectorLevel here = vector_level();
+  if (level > here) return nullptr;
+  if (level == VectorLevel::avx512) return glance_avx512;
+  if (level == VectorLevel::avx2) return glance_avx2;
+#endif
+  return nullptr;
+}
+
 }  // namespace sluice::policies::cards

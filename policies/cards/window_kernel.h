@@ -78,4 +78,18 @@ using MarkSigns = bool (*)(const uint8_t* bytes, size_t size, uint64_t* units, u
 bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
 bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
 
+// One look at a short text, for the many fields of a result.
+enum class Glance : uint8_t {
+  nothing,  // no card number in any form
+  few,      // too few digits for a card number, and no sign of hidden ones: nothing, also not as a number
+  card,     // one unbroken card number between neutral bytes, and nothing else
+  ask,
+};
+inline constexpr size_t kGlanceBytesMax = 64;
+// REQUIRES: size <= kGlanceBytesMax. `hit` is set for `card`.
+using GlanceAt = Glance (*)(const uint8_t* bytes, size_t size, WindowHit& hit);
+[[nodiscard]] GlanceAt choose_glance(VectorLevel level);  // null as above
+Glance glance_avx2(const uint8_t* bytes, size_t size, WindowHit& hit);
+Glance glance_avx512(const uint8_t* bytes, size_t size, WindowHit& hit);
+
 }  // namespace sluice::policies::cards

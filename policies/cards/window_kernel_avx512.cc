@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "policies/cards/candidate.h"
 #include "policies/cards/encoded_runs.h"
 #include "policies/cards/issuer_table.h"
 
@@ -149,6 +150,10 @@ VECTOR size_t find_windows_avx512(WindowFinder& self, const uint8_t* bytes, size
 
 VECTOR bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs) {
   return find_signs(bytes, size, units, runs);
+}
+
+VECTOR Glance glance_avx512(const uint8_t* bytes, size_t size, WindowHit& hit) {
+  return glance(bytes, size, hit);
 }
 
 }  // namespace sluice::policies::cards
