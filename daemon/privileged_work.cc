@@ -161,17 +161,25 @@ class Work {
     if (payload.size() % sizeof(uint64_t) != 0 || payload.size() / sizeof(uint64_t) > interception::kHoldersAskedMax)
       return refusal(EINVAL);
     std::vector<uint64_t> inodes(payload.size() / sizeof(uint64_t));
-    std::memcpy(inodes.data(), payload.data(), payload.size());
+    if (!payload.empty()) std::memcpy(inodes.data(), payload.data(), payload.size());
     return list_answer(interception::holders_of("/proc", inodes));
   }
 
   // Only what leads to a port of a target, so that nobody who has taken the daemon over can end just any connection.
   Message end_connection(std::string_view payload) {
-    const auto socket = from_bytes<interception::TcpSocket>(payload);
-    if (!socket || (socket->remote.family != AF_INET && socket->remote.family != AF_INET6)) return refusal(EINVAL);
-    if (target_ports_.count(socket->remote.port) == 0) return refusal(EACCES);
+    const auto question = from_bytes<EndQuestion>(payload);
+    if (!question || (question->remote.family != AF_INET && question->remote.family != AF_INET6) ||
+        question->local.family != question->remote.family || question->mapped > 1)
+      return refusal(EINVAL);
+    if (target_ports_.count(question->remote.port) == 0) return refusal(EACCES);
     if (!sock_diag_.valid()) return refusal(EOPNOTSUPP);
-    return refusal(interception::destroy_tcp_socket(sock_diag_.get(), *socket));
+    interception::TcpSocket socket;
+    socket.local = question->local;
+    socket.remote = question->remote;
+    socket.mapped = question->mapped == 1;
+    socket.cookie = question->cookie;
+    socket.interface = question->interface;
+    return refusal(interception::destroy_tcp_socket(sock_diag_.get(), socket));
   }
 
   const std::string config_file_;
@@ -274,7 +282,8 @@ std::vector<int32_t> PrivilegedWork::holders_of(std::span<const uint64_t> inodes
 }
 
 int PrivilegedWork::destroy(const interception::TcpSocket& socket) {
-  const auto answer = helper_->call(static_cast<uint32_t>(HelperRequest::end_connection), to_bytes(socket));
+  const EndQuestion question{socket.local, socket.remote, socket.cookie, socket.interface, socket.mapped ? 1u : 0u};
+  const auto answer = helper_->call(static_cast<uint32_t>(HelperRequest::end_connection), to_bytes(question));
   return answer ? static_cast<int>(answer->word) : EIO;
 }
 

@@ -78,4 +78,13 @@ struct ProcessAnswer {
   uint32_t cgroup_bytes = 0;
 };
 
+// The connection to be ended; a flag is a number here, for what comes may be any bytes.
+struct EndQuestion {
+  interception::SteeredEndpoint local;
+  interception::SteeredEndpoint remote;
+  uint64_t cookie = 0;
+  uint32_t interface = 0;
+  uint32_t mapped = 0;
+};
+
 }  // namespace sluice

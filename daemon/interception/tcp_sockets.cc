@@ -27,6 +27,7 @@ namespace {
 
 constexpr int kAnswerSeconds = 1;  // the kernel answers at once
 constexpr size_t kAnswerBytes = 64 * 1024;
+constexpr uint64_t kAnyCookie = UINT64_MAX;  // INET_DIAG_NOCOOKIE twice: the kernel does not compare it
 constexpr size_t kProcFileBytesMax = 64u << 20;
 // States that can carry bytes, in one direction at least (net/tcp_states.h); a half-closed client still reads.
 constexpr uint32_t kStates =
@@ -227,10 +228,11 @@ Result<std::vector<TcpSocket>> list_tcp_sockets_of(const std::string& proc_net_d
   return all;
 }
 
-int destroy_tcp_socket(int sock_diag, const TcpSocket& target) {
+namespace {
+
+// A request about one socket, named by everything that tells it from others.
+Request request_about(const TcpSocket& target) {
   Request request = {};
-  request.header.nlmsg_type = SOCK_DESTROY;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
   const bool v4 = target.remote.family == AF_INET;
   request.body.sdiag_family = v4 && !target.mapped ? AF_INET : AF_INET6;
   request.body.sdiag_protocol = IPPROTO_TCP;
@@ -246,6 +248,46 @@ int destroy_tcp_socket(int sock_diag, const TcpSocket& target) {
   request.body.id.idiag_if = target.interface;
   request.body.id.idiag_cookie[0] = static_cast<uint32_t>(target.cookie);
   request.body.id.idiag_cookie[1] = static_cast<uint32_t>(target.cookie >> 32);
+  return request;
+}
+
+// The kernel looks for a connection first, and then for whoever listens at its local end: a listener must not be
+// taken for one. 0 or an errno.
+int check_is_connection(int sock_diag, const TcpSocket& target) {
+  Request request = request_about(target);
+  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.body.idiag_states = ~0u;
+  if (const int error = send_request(sock_diag, request); error != 0) return error;
+  struct {
+    nlmsghdr header;
+    union {
+      nlmsgerr error;
+      inet_diag_msg socket;
+    };
+    char rest[1024];
+  } answer = {};
+  const ssize_t got = receive(sock_diag, &answer, sizeof answer);
+  if (got < 0) return errno;
+  if (got >= static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr))) && answer.header.nlmsg_type == NLMSG_ERROR)
+    return answer.error.error != 0 ? -answer.error.error : EPROTO;
+  if (got < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(inet_diag_msg))) ||
+      answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY)
+    return EPROTO;
+  const bool connected = answer.socket.idiag_state < 32 && (kStates >> answer.socket.idiag_state & 1) != 0 &&
+                         ntohs(answer.socket.id.idiag_dport) == target.remote.port;
+  return connected ? 0 : ENOENT;
+}
+
+}  // namespace
+
+int destroy_tcp_socket(int sock_diag, const TcpSocket& target) {
+  if (target.mapped && target.remote.family != AF_INET) return EINVAL;
+  if (target.cookie == 0 || target.cookie == kAnyCookie) return EINVAL;
+  if (const int error = check_is_connection(sock_diag, target); error != 0) return error;
+  Request request = request_about(target);
+  request.header.nlmsg_type = SOCK_DESTROY;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
   if (const int error = send_request(sock_diag, request); error != 0) return error;
   struct {
     nlmsghdr header;

@@ -39,7 +39,8 @@ struct TcpSocket {
 
 // For destroy_tcp_socket().
 [[nodiscard]] Result<UniqueFd> open_sock_diag();
-// Ends it: its owner gets ECONNABORTED, its peer a reset. 0 or an errno. One caller at a time per descriptor.
+// Ends it: its owner gets ECONNABORTED, its peer a reset. 0 or an errno. Only a connection whose cookie is known, never
+// a listener. One caller at a time per descriptor.
 [[nodiscard]] int destroy_tcp_socket(int sock_diag, const TcpSocket& socket);
 // What that errno means: the connection is gone, this kernel cannot, or the system's words.
 [[nodiscard]] Status destroyed(int error_number);

@@ -3,6 +3,8 @@
 #include "daemon/privileged_work.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include <gtest/gtest.h>
 
@@ -110,6 +113,120 @@ TEST_F(HelperSide, LooksAtAProcessThatIsGone) {
   std::memcpy(&numbers, answer.payload.data(), sizeof numbers);
   EXPECT_EQ(numbers.has_executable, 0u);
   EXPECT_FALSE(answer.fd.valid());
+}
+
+template <typename Value>
+std::string_view bytes_of(const Value& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
+constexpr uint16_t kTargetPort = 5432;
+
+class EndingConnections : public HelperSide {
+ protected:
+  void SetUp() override {
+    HelperSide::SetUp();
+    config::Target target;
+    target.addresses.emplace_back();
+    target.addresses.back().port = kTargetPort;
+    config_.targets.push_back(target);
+    handler_ = make_helper_handler(config_);
+    question_.remote.port = kTargetPort;
+    question_.local.port = 40'000;
+    question_.cookie = 0x1234'5678'9abc;
+  }
+  uint32_t end() { return ask(HelperRequest::end_connection, bytes_of(question_)).word; }
+  EndQuestion question_;
+};
+
+TEST_F(EndingConnections, OneThatIsNotThereIsNotFound) {
+  EXPECT_EQ(end(), static_cast<uint32_t>(ENOENT));
+}
+
+TEST_F(EndingConnections, NoOtherPortThanATargets) {
+  for (const uint16_t port : {uint16_t{0}, uint16_t{22}, uint16_t{5431}, uint16_t{65535}}) {
+    question_.remote.port = port;
+    EXPECT_EQ(end(), static_cast<uint32_t>(EACCES)) << port;
+  }
+}
+
+TEST_F(EndingConnections, WhatMakesNoSenseIsRefused) {
+  const EndQuestion good = question_;
+  const auto refused = [&](const char* what) {
+    EXPECT_EQ(end(), static_cast<uint32_t>(EINVAL)) << what;
+    question_ = good;
+  };
+  question_.remote.family = AF_UNIX, refused("a family that TCP does not have");
+  question_.remote.family = -1, refused("no family at all");
+  question_.local.family = AF_INET6, refused("two families");
+  question_.mapped = 2, refused("a flag that is neither");
+  question_.mapped = UINT32_MAX, refused("a flag of garbage");
+  question_.local.family = question_.remote.family = AF_INET6, question_.mapped = 1, refused("mapped from IPv6");
+  question_.cookie = 0, refused("which socket is not said");
+  question_.cookie = UINT64_MAX, refused("any socket");
+}
+
+TEST_F(EndingConnections, EverySizeButTheRightOneIsRefused) {
+  for (size_t size = 0; size <= 2 * sizeof(EndQuestion); ++size) {
+    if (size == sizeof(EndQuestion)) continue;
+    EXPECT_EQ(ask(HelperRequest::end_connection, std::string(size, '\0')).word, static_cast<uint32_t>(EINVAL)) << size;
+  }
+}
+
+// The kernel falls back to whoever listens at the local end, and would end that.
+TEST_F(EndingConnections, AListenerIsNoConnection) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root: ending a socket takes CAP_NET_ADMIN";
+  const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(listen(listener.get(), 1), 0);
+  ASSERT_EQ(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+  socklen_t cookie_length = sizeof question_.cookie;
+  ASSERT_EQ(getsockopt(listener.get(), SOL_SOCKET, SO_COOKIE, &question_.cookie, &cookie_length), 0);
+  question_.local.port = ntohs(address.sin_port);
+  for (const uint32_t source : {INADDR_LOOPBACK, INADDR_ANY}) {
+    const uint32_t in_order = htonl(source);
+    std::memcpy(question_.local.address, &in_order, sizeof in_order);
+    std::memcpy(question_.remote.address, &in_order, sizeof in_order);
+    EXPECT_NE(end(), 0u);
+    int listens = 0;
+    length = sizeof listens;
+    ASSERT_EQ(getsockopt(listener.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &length), 0);
+    EXPECT_EQ(listens, 1) << "it still listens";
+  }
+}
+
+TEST_F(HelperSide, GarbageOfTheRightSizesDoesNoHarm) {
+  std::mt19937_64 random(7);  // NOLINT(bugprone-random-generator-seed): the same bytes in every run
+  for (int round = 0; round < 2'000; ++round) {
+    for (const size_t size : {sizeof(EndQuestion), sizeof(ProcessQuestion), sizeof(pid_t), sizeof(uint64_t)}) {
+      std::string bytes(size, '\0');
+      for (char& c : bytes) c = static_cast<char>(random());
+      for (const HelperRequest request : {HelperRequest::end_connection, HelperRequest::open_file,
+                                          HelperRequest::make_endpoint_map, HelperRequest::namespace_members}) {
+        EXPECT_NE(ask(request, bytes).word, 0u);
+      }
+      if (round < 20) (void)ask(HelperRequest::look_at_process, bytes);
+      if (round < 20) (void)ask(HelperRequest::executable_path, bytes);
+    }
+  }
+}
+
+TEST_F(HelperSide, HoldersAreAskedForInBoundedLists) {
+  const auto ask_for = [&](size_t bytes) { return ask(HelperRequest::socket_holders, std::string(bytes, '\x7f')); };
+  for (const size_t bytes : {size_t{1}, size_t{7}, size_t{9}, interception::kHoldersAskedMax * sizeof(uint64_t) + 1,
+                             (interception::kHoldersAskedMax + 1) * sizeof(uint64_t), privilege::kPayloadBytesMax}) {
+    EXPECT_EQ(ask_for(bytes).word, static_cast<uint32_t>(EINVAL)) << bytes;
+  }
+  EXPECT_EQ(ask_for(0).payload.size(), 0u);
+  const auto most = ask_for(interception::kHoldersAskedMax * sizeof(uint64_t));
+  EXPECT_EQ(most.word, 0u);
+  EXPECT_EQ(most.payload, std::string(interception::kHoldersAskedMax * sizeof(int32_t), '\0')) << "nobody holds them";
+  EXPECT_LE(most.payload.size(), privilege::kPayloadBytesMax);
+  EXPECT_LE(interception::kNamespacesMax * sizeof(int32_t), privilege::kPayloadBytesMax);
 }
 
 class WithHelper : public HelperSide {
