@@ -66,7 +66,9 @@ std::string event_line(const Context& context, const Json& event) {
   if (!target.empty()) line += " " + printable(target);
   line += "  " + printable(describe_process(event.value("identity", Json::object())));
   const std::string session = text(event, "session");
-  if (!session.empty()) line += "  " + context.tint(Tone::dim, printable(session));
+  const Json command = event.value("command", Json::object());
+  const std::string number = is_number(command, "id") ? "#" + std::to_string(command["id"].get<uint64_t>()) : "";
+  if (!session.empty()) line += "  " + context.tint(Tone::dim, printable(session) + number);
   if (!text(event, "rule").empty()) line += "  rule " + printable(text(event, "rule"));
   if (is_number(event, "rows")) line += "  rows " + std::to_string(event["rows"].get<uint64_t>());
   if (is_number(event, "bytes")) line += "  " + human_bytes(event["bytes"].get<uint64_t>());
@@ -75,8 +77,8 @@ std::string event_line(const Context& context, const Json& event) {
   }
   if (!text(event, "error_code").empty()) line += "  SQLSTATE " + printable(text(event, "error_code"));
   if (!text(event, "detail").empty()) line += "  " + shortened(printable(text(event, "detail")), kDetailWidth);
-  const std::string command = event.contains("command") ? text(event["command"], "text") : "";
-  if (!command.empty()) line += "  " + shortened(printable(command), kCommandTextWidth);
+  const std::string said = text(command, "text");
+  if (!said.empty()) line += "  " + shortened(printable(said), kCommandTextWidth);
   return line;
 }
 

@@ -83,6 +83,19 @@ def test_function_calls_and_cancels_are_recorded(client, sluice, postgres):
     assert sluice.wait_event("type=command_received", lambda e: e["command"]["stage"] == "cancel")
 
 
+def test_what_ran_is_joined_with_how_it_ended(client, sluice):
+    """Events of an end hold the command's number, not its text again; the session and the number find the text."""
+    client.run("select 'join me' from generate_series(1, 3)")
+    asked = sluice.wait_event("type=command_received", lambda e: "join me" in (e["command"]["text"] or ""))
+    session, number = asked["session"], asked["command"]["id"]
+    sluice.wait_event(f"type=command_completed and session={session} and command.id={number}")
+    pair = sluice.events(f"session={session} and command.id={number}")
+    assert [e["type"] for e in pair] == ["command_received", "command_completed"]
+    assert pair[1]["command"]["text"] is None and pair[1]["rows"] == 3 and pair[1]["target"] == "cards-db"
+    lines = sluice.cli("events", "--filter", f"session={session} and command.id={number}").stdout.splitlines()
+    assert len(lines) == 2 and all(f"{session}#{number}" in line for line in lines), "a person can join them too"
+
+
 def test_both_verifiers_agree(postgres, make_daemon):
     daemon = make_daemon()
     with daemon.steered(), pgwire.Connection("127.0.0.1", postgres.port) as client:
