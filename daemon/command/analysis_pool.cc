@@ -67,15 +67,20 @@ Status AnalysisPool::spawn() {
   if (const int error = pthread_attr_init(&attributes); error != 0) return fail_errno("pthread_attr_init", error);
   int error = pthread_attr_setstacksize(&attributes, sql::kAnalysisStackBytes);
   if (error == 0) error = pthread_attr_setguardsize(&attributes, kGuardBytes);
+  std::string why;
   for (size_t i = 0; i < limits_.threads && error == 0; ++i) {
-    pthread_t thread;
-    error = pthread_create(&thread, &attributes, thread_main, this);
+    auto crew = std::make_unique<Crew>();
+    crew->pool = this;
+    crew->scanner = policies::CardScanner::create(why);
+    if (crew->scanner == nullptr) break;
+    error = pthread_create(&crew->thread, &attributes, thread_main, crew.get());
     if (error == 0) {
-      threads_.push_back(thread);
-      pthread_setname_np(thread, "analysis");
+      pthread_setname_np(crew->thread, "analysis");
+      crews_.push_back(std::move(crew));
     }
   }
   pthread_attr_destroy(&attributes);
+  if (!why.empty()) return fail("card scanner of an analysis thread: " + why);
   if (error != 0) return fail_errno("thread with a sized stack", error);  // the destructor joins those that did start
   return {};
 }
@@ -99,6 +104,12 @@ std::optional<sql::Analysis> AnalysisPool::submit(std::shared_ptr<AnalysisMailbo
   return std::nullopt;
 }
 
+bool AnalysisPool::has_room(size_t text_bytes) const {
+  const std::lock_guard lock(mutex_);
+  if (stopping_ || text_bytes > limits_.queue_bytes_max) return true;
+  return queue_.size() < limits_.queue_jobs_max && text_bytes <= limits_.queue_bytes_max - queue_bytes_;
+}
+
 void AnalysisPool::stop() {
   std::deque<Waiting> abandoned;
   {
@@ -108,11 +119,11 @@ void AnalysisPool::stop() {
     queue_bytes_ = 0;
   }
   work_.notify_all();
-  for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
-  threads_.clear();
+  for (const auto& crew : crews_) pthread_join(crew->thread, nullptr);
   for (Waiting& waiting : abandoned) {
-    waiting.mailbox->put({waiting.job.ticket, unknown_analysis("analysis is stopping")});
+    answer(waiting, unknown_analysis("analysis is stopping"), *crews_.front()->scanner);
   }
+  crews_.clear();
 }
 
 AnalysisPool::Counters AnalysisPool::counters() const {
@@ -123,12 +134,13 @@ AnalysisPool::Counters AnalysisPool::counters() const {
   return now;
 }
 
-void* AnalysisPool::thread_main(void* pool) {
-  static_cast<AnalysisPool*>(pool)->run();
+void* AnalysisPool::thread_main(void* crew) {
+  const auto& mine = *static_cast<Crew*>(crew);
+  mine.pool->run(*mine.scanner);
   return nullptr;
 }
 
-void AnalysisPool::run() {
+void AnalysisPool::run(policies::CardScanner& scanner) {
   std::unique_lock lock(mutex_);
   for (;;) {
     work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
@@ -142,9 +154,11 @@ void AnalysisPool::run() {
     ++(expired ? counters_.expired : counters_.analysed);
     lock.unlock();
     if (expired) {
-      next.mailbox->put({next.job.ticket, unknown_analysis("analysis did not get its turn in time")});
+      answer(next, unknown_analysis("analysis did not get its turn in time"), scanner);
     } else {
-      answer(next);
+      const sql::TextSettings settings{next.job.client_encoding, next.job.standard_conforming_strings,
+                                       next.job.certain};
+      answer(next, sql::analyze(next.job.text, settings, limits_.analysis), scanner);
     }
     const auto took = Clock::now() - begun;
     lock.lock();
@@ -154,11 +168,9 @@ void AnalysisPool::run() {
   }
 }
 
-void AnalysisPool::answer(const Waiting& waiting) {
-  const sql::TextSettings settings{waiting.job.client_encoding, waiting.job.standard_conforming_strings,
-                                   waiting.job.certain};
-  sql::Analysis analysis = sql::analyze(waiting.job.text, settings, limits_.analysis);
-  waiting.mailbox->put({waiting.job.ticket, std::move(analysis)});
+void AnalysisPool::answer(Waiting& waiting, sql::Analysis analysis, policies::CardScanner& scanner) {
+  waiting.mailbox->put(
+      {waiting.job.ticket, std::move(analysis), mask_for_record(std::move(waiting.job.text), scanner)});
 }
 
 }  // namespace sluice::command

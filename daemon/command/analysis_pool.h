@@ -1,6 +1,7 @@
-// Threads that analyse statement texts, so that no worker ever waits on the grammar: libpg_query recurses (1+1+… of 60
-// KB needs more than an ordinary stack) and is slow on hostile texts. A worker submits a job and goes on; the answer
-// comes back through the worker's mailbox, whose eventfd sits in the worker's epoll set.
+// Threads that analyse statement texts and mask them for the record, so that no worker ever waits on the grammar or on
+// a text of megabytes: libpg_query recurses (1+1+… of 60 KB needs more than an ordinary stack) and is slow on hostile
+// texts. A worker submits a job and goes on; the answer comes back through the worker's mailbox, whose eventfd sits in
+// the worker's epoll set.
 //
 // Every job is answered exactly once: with its analysis, or as unknown with the reason (queue full, waited too long,
 // stopping). Lifetime: the pool outlives all who submit; a mailbox is shared by its worker and by the jobs under way,
@@ -25,6 +26,7 @@
 #include "daemon/base/counter.h"
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/command/masked_text.h"
 #include "parsers/sql/analysis.h"
 
 namespace sluice::command {
@@ -48,6 +50,7 @@ struct AnalysisJob {
 struct AnalysisAnswer {
   uint64_t ticket = 0;
   sql::Analysis analysis;
+  MaskedText masked;
 };
 
 // Everything unknown, for the reason given.
@@ -85,6 +88,9 @@ class AnalysisPool {
   // mailbox.
   [[nodiscard]] std::optional<sql::Analysis> submit(std::shared_ptr<AnalysisMailbox> mailbox, AnalysisJob job);
 
+  // Whether submit() would take a text of this size now. True where waiting would not change its answer.
+  [[nodiscard]] bool has_room(size_t text_bytes) const;
+
   // Answers what waits as unknown, lets what runs finish, joins the threads. Idempotent; not from an analysis thread.
   void stop();
 
@@ -108,9 +114,14 @@ class AnalysisPool {
 
   explicit AnalysisPool(const PoolLimits& limits) : limits_(limits) {}
   [[nodiscard]] Status spawn();
-  static void* thread_main(void* pool);
-  void run();
-  void answer(const Waiting& waiting);
+  struct Crew {  // one thread, and what it alone uses
+    AnalysisPool* pool = nullptr;
+    std::unique_ptr<policies::CardScanner> scanner;
+    pthread_t thread{};
+  };
+  static void* thread_main(void* crew);
+  void run(policies::CardScanner& scanner);
+  void answer(Waiting& waiting, sql::Analysis analysis, policies::CardScanner& scanner);
 
   const PoolLimits limits_;
   mutable std::mutex mutex_;
@@ -119,7 +130,7 @@ class AnalysisPool {
   size_t queue_bytes_ = 0;
   bool stopping_ = false;
   Counters counters_;
-  std::vector<pthread_t> threads_;
+  std::vector<std::unique_ptr<Crew>> crews_;  // those whose thread runs
 };
 
 }  // namespace sluice::command

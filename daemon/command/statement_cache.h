@@ -44,9 +44,12 @@ class StatementCache {
   StatementCache(const StatementCache&) = delete;
   StatementCache& operator=(const StatementCache&) = delete;
 
+  // Whether the statement of a text of this size is kept at all.
+  [[nodiscard]] bool keeps(size_t text_bytes) const { return text_bytes <= limits_.text_bytes_max; }
+
   // The statement kept for exactly this text under these settings, or null. Makes it the most recently used.
   [[nodiscard]] Ref find(std::string_view text, const sql::TextSettings& settings) {
-    const auto found = index_.find(key_of(text, settings));
+    const auto found = keeps(text.size()) ? index_.find(key_of(text, settings)) : index_.end();
     if (found == index_.end()) {
       ++misses_;
       return nullptr;
@@ -58,7 +61,7 @@ class StatementCache {
 
   // Keeps `statement`; replaces what was kept for the same text and settings. A text over text_bytes_max is not kept.
   void put(std::string_view text, const sql::TextSettings& settings, Ref statement) {
-    if (text.size() > limits_.text_bytes_max) return;
+    if (!keeps(text.size())) return;
     const Key borrowed = key_of(text, settings);
     if (const auto found = index_.find(borrowed); found != index_.end()) {
       found->second->statement = std::move(statement);

@@ -1,19 +1,14 @@
 #include "daemon/session/analysed_statement.h"
 
-#include <openssl/sha.h>
-
 #include "daemon/command/statement.h"
 
 namespace sluice::session {
 
-AnalysedRef make_statement(std::string_view text, sql::Analysis analysis, policies::CardScanner& scanner) {
+AnalysedRef make_statement(command::MaskedText masked, sql::Analysis analysis) {
   auto statement = std::make_shared<AnalysedStatement>();
   statement->facts = command::facts_of(analysis);
-  statement->masked_text = text;
-  policies::mask_text(scanner, statement->masked_text);
-  statement->text_sha256.resize(SHA256_DIGEST_LENGTH);
-  SHA256(reinterpret_cast<const unsigned char*>(statement->masked_text.data()), statement->masked_text.size(),
-         reinterpret_cast<unsigned char*>(statement->text_sha256.data()));
+  statement->masked_text = masked.text;
+  statement->text_sha256 = masked.sha256;
   statement->may_change_settings = analysis.may_change_settings;
   statement->depends_on_settings = analysis.depends_on_settings;
   statement->prepares = std::move(analysis.prepares);
@@ -22,8 +17,9 @@ AnalysedRef make_statement(std::string_view text, sql::Analysis analysis, polici
   statement->copies_in = analysis.copies_in;
   statement->only_executes_open = analysis.only_executes_open;
   auto stored = std::make_shared<events::StoredText>();
-  stored->sha256 = statement->text_sha256;
-  stored->masked = statement->masked_text;
+  stored->sha256 = std::move(masked.sha256);
+  stored->masked = std::move(masked.text);
+  stored->scanned_clean = masked.scanned_clean ? 1 : 0;
   statement->stored = std::move(stored);
   return statement;
 }

@@ -3,12 +3,11 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
 
+#include "daemon/command/masked_text.h"
 #include "daemon/events/event_builder.h"
 #include "daemon/session/gate.h"
 #include "parsers/sql/analysis.h"
-#include "policies/cards/card_scanner.h"
 
 namespace sluice::session {
 
@@ -18,7 +17,7 @@ struct AnalysedStatement final : Statement {
 };
 using AnalysedRef = std::shared_ptr<const AnalysedStatement>;
 
-// Puts together what the analysis found and the masked text. `text` is as sent; nothing of it is kept unmasked.
-[[nodiscard]] AnalysedRef make_statement(std::string_view text, sql::Analysis analysis, policies::CardScanner& scanner);
+// Puts together what the analysis found and the masked text.
+[[nodiscard]] AnalysedRef make_statement(command::MaskedText masked, sql::Analysis analysis);
 
 }  // namespace sluice::session

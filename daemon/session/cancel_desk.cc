@@ -18,6 +18,11 @@ void CancelDesk::Slot::set_waiting(bool waiting) {
   state_.compare_exchange_strong(before, waiting ? State::waiting : State::elsewhere);
 }
 
+bool CancelDesk::Slot::take() {
+  State before = State::cancelled;
+  return state_.compare_exchange_strong(before, State::elsewhere);
+}
+
 CancelDesk::SlotRef CancelDesk::enter(std::string_view target, std::span<const uint8_t> key, Deliver deliver) {
   auto slot = std::make_shared<Slot>(std::move(deliver));
   std::string name = slot_name(target, key);
@@ -48,9 +53,8 @@ bool CancelDesk::deliver(std::string_view target, std::span<const uint8_t> key) 
   }
   auto waiting = Slot::State::waiting;
   if (!slot->state_.compare_exchange_strong(waiting, Slot::State::cancelled)) return false;
-  if (slot->deliver_()) return true;
-  slot->seen_to();
-  return false;
+  // Where the worker takes no more letters it may have seen it by itself.
+  return slot->deliver_() || !slot->take();
 }
 
 size_t CancelDesk::size() const {

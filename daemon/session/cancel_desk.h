@@ -29,10 +29,10 @@ class CancelDesk {
    public:
     explicit Slot(Deliver deliver) : deliver_(std::move(deliver)) {}
     // The session's worker: a command waits within Sluice, or none does. What was cancelled meanwhile stays so until
-    // the worker has seen to it.
+    // it is taken.
     void set_waiting(bool waiting);
-    // The session's worker: the cancel that was handed over has been seen to.
-    void seen_to() { state_.store(State::elsewhere); }
+    // The session's worker: whether a cancel was handed over that has not been seen to. Once for each.
+    [[nodiscard]] bool take();
 
    private:
     friend class CancelDesk;

@@ -129,27 +129,25 @@ Answer CommandGate::submit(const CommandRequest& request) {
 
 AnalysedRef CommandGate::statement_of(const CommandRequest& request) {
   if (waiting_ != nullptr) {
-    if (waiting_->text_bytes == request.text.size() && waiting_->text_hash == fingerprint(request.text) &&
-        waiting_->settings == request.settings) {
-      if (waiting_->answer == nullptr) return nullptr;
-      AnalysedRef answer = std::move(waiting_->answer);
-      waiting_.reset();
-      return answer;
-    }
     if (waiting_->answer == nullptr) return nullptr;  // one analysis at a time; its answer resumes the session
-    waiting_.reset();
+    const std::unique_ptr<Waiting> waited = std::move(waiting_);
+    if (waited->text_bytes == request.text.size() && waited->text_hash == fingerprint(request.text) &&
+        waited->settings == request.settings)
+      return waited->answer;
   }
   const sql::TextSettings settings = for_sql(request.settings);
   if (AnalysedRef known = context_.statements.find(request.text, settings); known != nullptr) {
     context_.counters.statements_known.add();
     return known;
   }
+  if (!context_.analyst.has_room(request.text.size())) return nullptr;
   context_.counters.statements_new.add();
   const uint64_t since_ns = context_.clock.monotonic_ns();
   command::AnalysisJob job{subject_.serial, std::string(request.text), request.settings.client_encoding,
                            request.settings.standard_conforming_strings, request.settings.certain};
   if (auto analysis = context_.analyst.analyze(std::move(job)); analysis.has_value()) {
-    AnalysedRef statement = make_statement(request.text, std::move(*analysis), context_.scanner);
+    AnalysedRef statement =
+        make_statement(command::mask_for_record(std::string(request.text), context_.scanner), std::move(*analysis));
     keep(request.text, settings, statement);
     context_.counters.analysis_here.add(context_.clock.monotonic_ns() - since_ns);
     return statement;
@@ -158,16 +156,17 @@ AnalysedRef CommandGate::statement_of(const CommandRequest& request) {
   waiting_->since_ns = since_ns;
   waiting_->text_bytes = request.text.size();
   waiting_->text_hash = fingerprint(request.text);
-  waiting_->text = std::make_unique<std::string>(request.text);
+  if (context_.statements.keeps(request.text.size())) waiting_->text = request.text;
   waiting_->settings = request.settings;
   return nullptr;
 }
 
-void CommandGate::analysed(sql::Analysis analysis) {
+void CommandGate::analysed(command::AnalysisAnswer answer) {
   if (waiting_ == nullptr || waiting_->answer != nullptr) return;
-  waiting_->answer = make_statement(*waiting_->text, std::move(analysis), context_.scanner);
-  keep(*waiting_->text, for_sql(waiting_->settings), waiting_->answer);
-  waiting_->text.reset();
+  waiting_->answer = make_statement(std::move(answer.masked), std::move(answer.analysis));
+  if (context_.statements.keeps(waiting_->text_bytes))
+    keep(waiting_->text, for_sql(waiting_->settings), waiting_->answer);
+  waiting_->text = {};
   context_.counters.analysis_wait.add(context_.clock.monotonic_ns() - waiting_->since_ns);
 }
 
@@ -225,10 +224,14 @@ Answer CommandGate::withdraw(const CommandRequest& request) {
   if (has_text && waiting_ != nullptr && waiting_->answer != nullptr) {
     statement = std::move(waiting_->answer);
     waiting_.reset();
+  } else if (has_text && request.text.size() > kMaskedHereBytesMax) {
+    statement = statement_of(request);
+    if (statement == nullptr) return Parked{};
   } else if (has_text) {
     sql::Analysis unread;
     unread.why_unknown = "cancelled before it was analysed";
-    statement = make_statement(request.text, std::move(unread), context_.scanner);
+    statement =
+        make_statement(command::mask_for_record(std::string(request.text), context_.scanner), std::move(unread));
   }
   const StatementFacts& facts = statement != nullptr ? statement->facts : no_facts();
   return refuse(request, statement, facts, {}, std::string(kCancelled), "57014");
@@ -353,8 +356,8 @@ void CommandGate::set_waiting(bool waiting) {
   if (cancel_slot_ != nullptr) cancel_slot_->set_waiting(waiting);
 }
 
-void CommandGate::cancel_seen_to() {
-  if (cancel_slot_ != nullptr) cancel_slot_->seen_to();
+bool CommandGate::take_cancel() {
+  return cancel_slot_ != nullptr && cancel_slot_->take();
 }
 
 void CommandGate::ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) {

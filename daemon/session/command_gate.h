@@ -36,10 +36,10 @@ class CommandGate final : public SessionGate {
   void note(SessionNote kind, std::string_view detail) override;
   void cancel_key(std::span<const uint8_t> key) override;
   void set_waiting(bool waiting) override;
-  void cancel_seen_to() override;
+  bool take_cancel() override;
 
   [[nodiscard]] uint64_t barrier() const override { return barrier_; }
-  void analysed(sql::Analysis analysis) override;
+  void analysed(command::AnalysisAnswer answer) override;
   [[nodiscard]] const events::SessionInfo& info() const override { return subject_.info; }
   [[nodiscard]] const GateTotals& gate_totals() const override { return totals_; }
   void ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) override;
@@ -51,9 +51,12 @@ class CommandGate final : public SessionGate {
     uint64_t text_hash = 0;
     uint64_t since_ns = 0;
     AnalysedRef answer;  // null while the analysis is under way
-    std::unique_ptr<std::string> text;
+    std::string text;    // where its statement is to be kept for others
     TextSettings settings;
   };
+
+  // Larger texts are masked by the analysis threads alone, even where nobody wants their analysis any more.
+  static constexpr size_t kMaskedHereBytesMax = 1 << 20;
 
   // The statement of a text, or null where the session has to wait for its analysis.
   [[nodiscard]] AnalysedRef statement_of(const CommandRequest& request);

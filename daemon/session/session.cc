@@ -68,25 +68,33 @@ void Session::run() {
   if (finished_ || working_) return;
   working_ = true;
   active_ms_ = host_.now_ms();
+  if (command_waits_) watch_cancel();  // before the client is read, which may go on once its command has left
   if (close_reason_ == CloseReason::none && !connecting_) work();
   if (close_reason_ != CloseReason::none) work_closing();
   working_ = false;
   if (finished_) return;
   watch_cancel();
-  watch_deadline();
+  send_cancel();
+  if (!finished_) watch_deadline();
 }
 
-// Says whether a cancel request that comes now would meet its command here.
+// Says whether a cancel request that comes now would meet its command here. One that came until now did.
 void Session::watch_cancel() {
   const bool held = end(Side::server).out.waits_for(host_.durable()) != 0;
   const bool waits = close_reason_ == CloseReason::none && (held || (machine_->parked() && machine_->cancellable()));
   if (waits != command_waits_) {
     command_waits_ = waits;
     gate_->set_waiting(waits);
+    if (!waits) take_cancel();
   }
-  if (cancel_when_sent_ && end(Side::server).out.empty()) {
-    cancel_when_sent_ = false;
-    host_.cancel_at_server(*this);
+}
+
+void Session::send_cancel() {
+  if (cancel_ != Cancel::when_sent || close_reason_ != CloseReason::none || !end(Side::server).out.empty()) return;
+  if (host_.cancel_at_server(*this)) {
+    cancel_ = Cancel::under_way;
+  } else {
+    cancel_delivered();  // the server runs nothing, or cannot be asked
   }
 }
 
@@ -117,7 +125,7 @@ bool Session::may_read(Side side) const {
   if (!from.readable || from.read_closed || from.broken || host_.congested()) return false;
   if (from.leftover.size() >= kWindowBytes) return false;
   if (side == Side::server) return end(Side::client).out.empty();
-  if (machine_->parked() || end(Side::client).out.size() > kPendingBytesMax) return false;
+  if (machine_->parked() || cancel_ != Cancel::none || end(Side::client).out.size() > kPendingBytesMax) return false;
   const OutputQueue& out = end(Side::server).out;
   // Bytes that wait for the log alone let the client go on, so that one fsync serves what it pipelines.
   return out.empty() ||
@@ -186,6 +194,10 @@ void Session::feed_leftover() {
 
 // A step may have unparked the machine (an answer of the server settled what a command waited for).
 void Session::after_step() {
+  if (cancel_ != Cancel::none) {
+    was_parked_ = was_parked_ || machine_->parked();  // cancel_delivered() goes on with it
+    return;
+  }
   while (close_reason_ == CloseReason::none && was_parked_ && !machine_->parked()) {
     was_parked_ = false;
     feed_leftover();
@@ -196,6 +208,7 @@ void Session::after_step() {
 
 void Session::resume() {
   if (finished_ || close_reason_ != CloseReason::none || !machine_->parked()) return;
+  if (cancel_ != Cancel::none) return;  // cancel_delivered() does it
   was_parked_ = true;
   host_.actions().clear();
   machine_->resume(host_.actions());
@@ -205,15 +218,31 @@ void Session::resume() {
 }
 
 void Session::cancel_command() {
-  gate_->cancel_seen_to();
+  if (finished_) return;
+  take_cancel();
+  run();
+}
+
+void Session::take_cancel() {
+  if (!gate_->take_cancel() || close_reason_ != CloseReason::none) return;
   command_waits_ = false;
-  if (finished_ || close_reason_ != CloseReason::none) return;
   // What has left the gate but not the daemon is the server's to cancel, once it has it.
-  cancel_when_sent_ = machine_->on_cancel() != Machine::Cancelled::here;
-  if (was_parked_ && !machine_->parked()) {
-    host_.actions().clear();
-    after_step();
+  const bool here = machine_->on_cancel() == Machine::Cancelled::here;
+  if (!here && cancel_ == Cancel::none) cancel_ = Cancel::when_sent;
+  host_.actions().clear();
+  after_step();
+}
+
+void Session::cancel_delivered() {
+  cancel_ = Cancel::none;
+  if (finished_ || close_reason_ != CloseReason::none) return;
+  host_.actions().clear();
+  if (machine_->parked()) {
+    was_parked_ = true;
+    machine_->resume(host_.actions());
+    execute();
   }
+  after_step();
   run();
 }
 

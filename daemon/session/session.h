@@ -42,8 +42,10 @@ class SessionHost {
   virtual void await_durable(Session& session, uint64_t sequence) = 0;  // then durable_reached()
   virtual void run_again(Session& session) = 0;                         // run() once more, after the others
   virtual io::Timers& timers() = 0;
-  virtual void finished(Session& session) = 0;          // destroy it after this turn
-  virtual void cancel_at_server(Session& session) = 0;  // asks the server to cancel what it runs for the session
+  virtual void finished(Session& session) = 0;  // destroy it after this turn
+  // Asks the server to cancel what it runs for the session. True where that is under way; then cancel_delivered() says
+  // that the server has it, or never will.
+  virtual bool cancel_at_server(Session& session) = 0;
 
  protected:
   ~SessionHost() = default;
@@ -66,11 +68,12 @@ class Session final : private io::Timer {
   [[nodiscard]] io::FdHandler& handler(Side side) { return end(side).handler; }
   [[nodiscard]] io::Transport& transport(Side side) { return *end(side).transport; }
 
-  void run();              // does what can be done now
-  void durable_reached();  // the log is durable up to a sequence that was asked for
-  void resume();           // a parked command may have its answer
-  void cancel_command();   // a cancel request came while a command waited here
-  void log_failed();       // bytes that wait for the log will never leave: the session ends
+  void run();               // does what can be done now
+  void durable_reached();   // the log is durable up to a sequence that was asked for
+  void resume();            // a parked command may have its answer
+  void cancel_command();    // a cancel request came while a command waited here
+  void cancel_delivered();  // the server has the cancel request that it was sent
+  void log_failed();        // bytes that wait for the log will never leave: the session ends
   void fail(Failure failure, std::string_view detail);  // tells the client, ends
   void drain();                                         // end as soon as it is idle
   void abandon(std::string_view detail);                // end now: what could not be delivered is lost
@@ -129,6 +132,8 @@ class Session final : private io::Timer {
   [[nodiscard]] uint64_t deadline_ms() const;
   void watch_deadline();
   void watch_cancel();
+  void take_cancel();
+  void send_cancel();
   [[nodiscard]] uint64_t limit_ms() const;
   [[nodiscard]] bool look_again(uint64_t now_ms);
   [[nodiscard]] bool settled() const;
@@ -148,8 +153,11 @@ class Session final : private io::Timer {
   bool connecting_ = true;
   bool draining_ = false;
   bool was_parked_ = false;
-  bool command_waits_ = false;     // as the gate was told
-  bool cancel_when_sent_ = false;  // a cancel request follows what still waits for the log
+  bool command_waits_ = false;  // as the gate was told
+  // A cancel request for the server: behind what still waits for the log, then on its way. It is about what the client
+  // had sent before it, so until the server has it no more of the client's bytes are looked at.
+  enum class Cancel : uint8_t { none, when_sent, under_way };
+  Cancel cancel_ = Cancel::none;
   bool working_ = false;
   bool finished_ = false;
 };

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <string_view>
 
+#include "daemon/command/analysis_pool.h"
 #include "daemon/events/event_builder.h"
 #include "daemon/session/actions.h"
 #include "daemon/session/gate.h"
-#include "parsers/sql/analysis.h"
 
 namespace sluice::session {
 
@@ -30,12 +30,12 @@ class SessionGate : public Gate {
   [[nodiscard]] virtual uint64_t barrier() const = 0;
 
   // The analysis of the text that this session waits for. The session is resumed after it.
-  virtual void analysed(sql::Analysis analysis) = 0;
+  virtual void analysed(command::AnalysisAnswer answer) = 0;
 
   // A command of this session waits within Sluice, so that a cancel request is for it; or none does any more.
   virtual void set_waiting(bool waiting) = 0;
-  // The cancel request that was handed over has been seen to.
-  virtual void cancel_seen_to() = 0;
+  // Whether a cancel request was handed over that has not been seen to yet. Once for each.
+  [[nodiscard]] virtual bool take_cancel() = 0;
 
   // Who and what the session is, with what the client claims as far as it is known; for lists of sessions.
   [[nodiscard]] virtual const events::SessionInfo& info() const = 0;

@@ -4,9 +4,9 @@
 
 namespace sluice::session {
 
-UpstreamCancel::UpstreamCancel(std::unique_ptr<io::Transport> transport, std::vector<uint8_t> request,
+UpstreamCancel::UpstreamCancel(uint64_t session, std::unique_ptr<io::Transport> transport, std::vector<uint8_t> request,
                                io::Timers& timers, uint64_t now_ms)
-    : transport_(std::move(transport)), request_(std::move(request)) {
+    : session_(session), transport_(std::move(transport)), request_(std::move(request)) {
   timers.arm(*this, now_ms + kTimeoutMs);
 }
 

@@ -17,12 +17,14 @@ class UpstreamCancel final : public io::FdHandler, private io::Timer {
  public:
   static constexpr uint64_t kTimeoutMs = 5'000;
 
-  // `transport` may still be connecting.
-  UpstreamCancel(std::unique_ptr<io::Transport> transport, std::vector<uint8_t> request, io::Timers& timers,
-                 uint64_t now_ms);
+  // `session` is the serial of the session that it is about. `transport` may still be connecting.
+  UpstreamCancel(uint64_t session, std::unique_ptr<io::Transport> transport, std::vector<uint8_t> request,
+                 io::Timers& timers, uint64_t now_ms);
   ~UpstreamCancel() override { cancel(); }
 
   [[nodiscard]] int fd() const { return transport_->fd(); }
+  [[nodiscard]] uint64_t session() const { return session_; }
+  // The server has taken it, or never will.
   [[nodiscard]] bool done() const { return done_; }
 
   void on_ready(uint32_t epoll_events) override;
@@ -30,6 +32,7 @@ class UpstreamCancel final : public io::FdHandler, private io::Timer {
  private:
   void on_timer(uint64_t) override { done_ = true; }
 
+  const uint64_t session_;
   std::unique_ptr<io::Transport> transport_;
   std::vector<uint8_t> request_;
   size_t sent_ = 0;

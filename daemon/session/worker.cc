@@ -15,6 +15,8 @@ namespace {
 constexpr int kIdleTurnMs = 1'000;
 // While events wait for room, the ring is looked at this often: its slots come free a little after the signal.
 constexpr int kCongestedTurnMs = 2;
+// While texts wait for room at the analysis threads, which other workers fill too, it is asked for this often.
+constexpr int kAnalysisRoomTurnMs = 20;
 // How long the end of a worker waits for room for the last events. With a log that cannot be written they are lost, and
 // the next start says so.
 constexpr int kLastEventsWaitMs = 2'000;
@@ -99,6 +101,7 @@ void Worker::run() {
 }
 
 void Worker::turn() {
+  analyst_.begin_turn();
   const Status waited = loop_.wait(wait_ms(), [this] {
     now_ms_ = parts_.clock->monotonic_ms();
     turns_.fetch_add(1, std::memory_order_relaxed);
@@ -117,7 +120,7 @@ void Worker::turn() {
 int Worker::wait_ms() const {
   if (!again_.empty()) return 0;
   if (outbox_.congested() || outbox_.room_wanted()) return kCongestedTurnMs;
-  uint64_t next = now_ms_ + kIdleTurnMs;
+  uint64_t next = now_ms_ + (analyst_.room_wanted() ? kAnalysisRoomTurnMs : kIdleTurnMs);
   if (const auto deadline = timers_.next_deadline_ms()) next = std::min(next, *deadline);
   if (draining_) next = std::min(next, drain_deadline_ms_);
   return next <= now_ms_ ? 0 : static_cast<int>(next - now_ms_);
@@ -143,6 +146,7 @@ void Worker::run_ready() {
 }
 
 void Worker::bury() {
+  bury_cancels();  // first: what that lets go on may end sessions
   for (const uint64_t serial : finished_) {
     const auto found = sessions_.find(serial);
     if (found == sessions_.end()) continue;
@@ -150,33 +154,40 @@ void Worker::bury() {
     session_count_.fetch_sub(1, std::memory_order_relaxed);
   }
   finished_.clear();
-  bury_cancels();
 }
 
 void Worker::bury_cancels() {
-  std::erase_if(upstream_cancels_, [this](const std::unique_ptr<UpstreamCancel>& one) {
-    if (one->done() && one->fd() >= 0) loop_.remove(one->fd());
-    return one->done();
+  std::vector<uint64_t> told;
+  std::erase_if(upstream_cancels_, [this, &told](const std::unique_ptr<UpstreamCancel>& one) {
+    if (!one->done()) return false;
+    if (one->fd() >= 0) loop_.remove(one->fd());
+    told.push_back(one->session());
+    return true;
   });
+  for (const uint64_t serial : told) {
+    if (Session* session = find(serial)) session->cancel_delivered();
+  }
 }
 
 // Asks the session's server to cancel what it runs for it: without that a statement would run on there, although nobody
 // waits for it any more.
-void Worker::cancel_at_server(Session& session) {
+bool Worker::cancel_at_server(Session& session) {
   std::vector<uint8_t> request = session.cancel_request();
-  if (request.empty() || upstream_cancels_.size() >= kUpstreamCancelsMax) return;
+  if (request.empty() || upstream_cancels_.size() >= kUpstreamCancelsMax) return false;
   const int fd = session.transport(Side::server).fd();
   sockaddr_storage server{};
   socklen_t length = sizeof server;
-  if (fd < 0 || getpeername(fd, reinterpret_cast<sockaddr*>(&server), &length) != 0) return;
+  if (fd < 0 || getpeername(fd, reinterpret_cast<sockaddr*>(&server), &length) != 0) return false;
   int device = 0;
   length = sizeof device;
   if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &device, &length) != 0) device = 0;
   auto opened = parts_.upstreams->open(server, static_cast<uint32_t>(device));
-  if (!opened) return;  // the server takes no connection: there is nothing more to be done about the statement
-  auto one = std::make_unique<UpstreamCancel>(std::move(*opened), std::move(request), timers_, now_ms_);
-  if (!loop_.add(one->fd(), io::EventLoop::kBothWays, *one)) return;
+  if (!opened) return false;  // the server takes no connection: there is nothing more to be done about the statement
+  auto one =
+      std::make_unique<UpstreamCancel>(session.serial(), std::move(*opened), std::move(request), timers_, now_ms_);
+  if (!loop_.add(one->fd(), io::EventLoop::kBothWays, *one)) return false;
   upstream_cancels_.push_back(std::move(one));
+  return true;
 }
 
 // --- sessions come
@@ -277,13 +288,17 @@ void Worker::make_room() {
     for_each([](Session& session) { session.resume(); });
   }
   if (outbox_.congested() || outbox_.room_wanted()) outbox_.request_room();
+  if (analyst_.room_wanted() && now_ms_ >= analysis_room_look_ms_) {
+    analysis_room_look_ms_ = now_ms_ + kAnalysisRoomTurnMs;
+    if (analyst_.take_room_wanted()) for_each([](Session& session) { session.resume(); });
+  }
 }
 
 void Worker::answers_came() {
   for (command::AnalysisAnswer& answer : answers_->take()) {
     Session* session = find(answer.ticket);
     if (session == nullptr) continue;
-    session->gate().analysed(std::move(answer.analysis));
+    session->gate().analysed(std::move(answer));
     session->resume();
   }
 }
@@ -295,7 +310,7 @@ void Worker::wind_down() {
   mailbox_->close();
   mailbox_->deliver();  // nobody waits in vain; sessions that arrive now end below
   for_each([this](Session& session) {
-    cancel_at_server(session);
+    static_cast<void>(cancel_at_server(session));
     session.abandon("the proxy is shutting down");
   });
   bury();
@@ -329,7 +344,7 @@ bool Worker::kill(std::string_view session_id, std::string_view detail) {
   for (auto& [serial, resident] : sessions_) {
     if (resident.session->gate().info().id != session_id) continue;
     if (resident.session->phase() == Phase::closing) return false;
-    cancel_at_server(*resident.session);
+    static_cast<void>(cancel_at_server(*resident.session));
     resident.session->fail(Failure::killed, detail);
     return true;
   }

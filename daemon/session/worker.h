@@ -134,7 +134,7 @@ class Worker final : private SessionHost {
   void run_again(Session& session) override { again_.push_back(session.serial()); }
   io::Timers& timers() override { return timers_; }
   void finished(Session& session) override { finished_.push_back(session.serial()); }
-  void cancel_at_server(Session& session) override;
+  bool cancel_at_server(Session& session) override;
 
   void welcome(Arrival& arrival);
   void turn();
@@ -181,6 +181,7 @@ class Worker final : private SessionHost {
   std::deque<DurableWaiter> durable_waiters_;  // by rising sequence
   uint64_t durable_wanted_ = 0;
   uint64_t now_ms_ = 0;
+  uint64_t analysis_room_look_ms_ = 0;
   uint64_t drain_deadline_ms_ = UINT64_MAX;
   bool draining_ = false;
   bool stopping_ = false;

@@ -30,6 +30,7 @@ class SteadyClock final : public Clock {
 
 class DirectAnalyst final : public Analyst {
  public:
+  bool has_room(size_t) override { return true; }
   std::optional<sql::Analysis> analyze(command::AnalysisJob job) override {
     return sql::analyze(job.text, {job.client_encoding, job.standard_conforming_strings, job.certain});
   }

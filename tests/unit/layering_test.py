@@ -27,7 +27,7 @@ ALLOWED = {
     "policies/rules": set(),
     "policies/cards": set(),
     "daemon/base": set(),
-    "daemon/command": {"daemon/base", "parsers/sql", "parsers/base", "policies/rules"},
+    "daemon/command": {"daemon/base", "parsers/sql", "parsers/base", "policies/rules", "policies/cards"},
     "daemon/config": {"daemon/base", "policies/rules"},
     "daemon/io": {"daemon/base"},
     "daemon/privilege": {"daemon/base"},

@@ -53,6 +53,21 @@ TEST(AnalysisPool, AnswersThroughTheMailbox) {
   EXPECT_EQ(::poll(&event, 1, 0), 0);  // taken: no longer readable
 }
 
+TEST(AnalysisPool, TheAnswerHoldsTheMaskedTextWhateverBecameOfTheAnalysis) {
+  const std::string text = "SELECT '4111111111111111'";
+  for (const bool expired : {false, true}) {
+    const auto threads = pool({.threads = 1, .wait_max = expired ? milliseconds(-1) : kNoWaitLimit});
+    const auto box = mailbox();
+    ASSERT_FALSE(threads->submit(box, {.ticket = 1, .text = text}).has_value());
+    const auto got = answers(*box, 1);
+    ASSERT_EQ(got.size(), 1u);
+    EXPECT_EQ(got[0].analysis.kinds, std::vector{expired ? sql::Kind::unknown : sql::Kind::select});
+    EXPECT_EQ(got[0].masked.text, "SELECT '411111******1111'");
+    EXPECT_EQ(got[0].masked.sha256.size(), 32u);
+    EXPECT_TRUE(got[0].masked.scanned_clean);
+  }
+}
+
 TEST(AnalysisPool, SettingsReachTheAnalysis) {
   const auto threads = pool({.threads = 1});
   const auto box = mailbox();
@@ -96,13 +111,16 @@ TEST(AnalysisPool, AFullQueueIsAnsweredAtOnce) {
   EXPECT_GT(refused, 0u);
   EXPECT_EQ(answers(*box, queued).size(), queued);
   EXPECT_EQ(threads->counters().refused_full, refused);
+  EXPECT_TRUE(threads->has_room(100));
   EXPECT_EQ(threads->counters().analysed, queued);
 }
 
 TEST(AnalysisPool, TheQueueIsBoundedInBytes) {
   const auto threads = pool({.threads = 1, .queue_bytes_max = 1000});
   const auto box = mailbox();
+  EXPECT_TRUE(threads->has_room(1001)) << "it would wait for ever";
   EXPECT_TRUE(threads->submit(box, {.ticket = 1, .text = std::string(1001, ' ')}).has_value());
+  EXPECT_TRUE(threads->has_room(1000));
   EXPECT_FALSE(threads->submit(box, {.ticket = 2, .text = std::string(1000, ' ')}).has_value());
   EXPECT_EQ(answers(*box, 1).size(), 1u);
 }
@@ -131,6 +149,8 @@ TEST(AnalysisPool, StoppingAnswersEverything) {
   for (const AnalysisAnswer& answer : got) tickets.insert(answer.ticket);
   EXPECT_EQ(got.size(), 50u);
   EXPECT_EQ(tickets.size(), 50u);
+  for (const AnalysisAnswer& answer : got) EXPECT_EQ(answer.masked.text, chain(1'000));
+  EXPECT_TRUE(threads->has_room(1));
   const auto late = threads->submit(box, {.ticket = 99, .text = "SELECT 1"});
   ASSERT_TRUE(late.has_value());
   EXPECT_EQ(late->why_unknown, "analysis is stopping");

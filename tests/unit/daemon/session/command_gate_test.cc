@@ -146,7 +146,7 @@ TEST(CommandGate, ATextIsAnalysedOnceAndParksUntilItIs) {
   ASSERT_EQ(rig.analyst.jobs.size(), 1u);
   EXPECT_EQ(rig.analyst.jobs[0].ticket, 0xaau);
   rig.take_events();
-  rig.gate->analysed(sql::analyze("SELECT 1", {}));
+  rig.answer("SELECT 1");
   ASSERT_NE(passed(rig.query("SELECT 1")), nullptr);
   EXPECT_EQ(rig.take_events(sluice::events::COMMAND_RECEIVED).size(), 1u) << "recorded once, whatever was parked";
   ASSERT_NE(passed(rig.query("SELECT 1")), nullptr);
@@ -157,9 +157,9 @@ TEST(CommandGate, AnAnswerForAnotherTextIsNotTakenForThisOne) {
   GateRig rig(kNoDrop);
   rig.analyst.later = true;
   EXPECT_TRUE(is_parked(rig.query("SELECT 1")));
-  rig.gate->analysed(sql::analyze("SELECT 1", {}));
+  rig.answer("SELECT 1");
   EXPECT_TRUE(is_parked(rig.query("DROP TABLE cards"))) << "it must be analysed for itself";
-  rig.gate->analysed(sql::analyze("DROP TABLE cards", {}));
+  rig.answer("DROP TABLE cards");
   EXPECT_NE(refused(rig.query("DROP TABLE cards")), nullptr);
 }
 
@@ -266,11 +266,44 @@ TEST(CommandGate, AnAnswerThatCameTooLateIsNotTheNextTexts) {
   ASSERT_NE(refused(rig.gate->submit(request)), nullptr);
   ASSERT_TRUE(is_parked(rig.query("DROP TABLE cards")));
   EXPECT_EQ(rig.analyst.jobs.size(), 1u) << "one analysis at a time";
-  rig.gate->analysed(sql::analyze("SELECT 1", {"UTF8", true, true}));
+  rig.answer("SELECT 1");
   ASSERT_TRUE(is_parked(rig.query("DROP TABLE cards")));
   ASSERT_EQ(rig.analyst.jobs.size(), 2u);
-  rig.gate->analysed(sql::analyze(rig.analyst.jobs[1].text, {"UTF8", true, true}));
+  rig.answer(rig.analyst.jobs[1].text);
   ASSERT_NE(refused(rig.query("DROP TABLE cards")), nullptr);
+}
+
+// Masking megabytes takes long enough to be felt by others, so the worker leaves it to the analysis threads.
+TEST(CommandGate, ALargeTextThatIsCancelledIsMaskedByTheAnalysisThreads) {
+  GateRig rig;
+  rig.analyst.later = true;
+  const std::string text = "SELECT '4111111111111111', '" + std::string(2 << 20, 'x') + "'";
+  ASSERT_TRUE(is_parked(rig.query(text)));
+  CommandRequest request;
+  request.text = text;
+  request.withdrawn = true;
+  EXPECT_TRUE(is_parked(rig.gate->submit(request)));
+  EXPECT_EQ(rig.analyst.asked, 1);
+  rig.answer(text);
+  const Answer answer = rig.gate->submit(request);
+  ASSERT_NE(refused(answer), nullptr);
+  EXPECT_EQ(refused(answer)->sqlstate, "57014");
+  ASSERT_EQ(rig.take_events(sluice::events::COMMAND_BLOCKED).size(), 1u);
+  EXPECT_TRUE(rig.texts.back().starts_with("SELECT '411111******1111', 'xxx"));
+  EXPECT_EQ(rig.texts.back().size(), text.size());
+}
+
+TEST(CommandGate, ATextWaitsForRoomAtTheAnalysisThreads) {
+  GateRig rig(kNoDrop);
+  rig.analyst.full = true;
+  EXPECT_TRUE(is_parked(rig.query("DROP TABLE cards")));
+  EXPECT_EQ(rig.analyst.asked, 0) << "it is not unknown because others are in front of it";
+  CommandRequest cancelled;
+  cancelled.text = "DROP TABLE cards";
+  cancelled.withdrawn = true;
+  EXPECT_EQ(refused(rig.gate->submit(cancelled))->sqlstate, "57014");
+  rig.analyst.full = false;
+  EXPECT_EQ(refused(rig.query("DROP TABLE cards"))->sqlstate, "42501");
 }
 
 TEST(CommandGate, ACancelRequestFindsTheSessionThatWaits) {

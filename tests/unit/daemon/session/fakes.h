@@ -41,9 +41,9 @@ class FakeGate final : public SessionGate {
   void note(SessionNote, std::string_view) override {}
   void cancel_key(std::span<const uint8_t>) override {}
   void set_waiting(bool waiting_in) override { waiting.push_back(waiting_in); }
-  void cancel_seen_to() override { ++cancels_seen_to; }
+  bool take_cancel() override { return std::exchange(cancel_handed_over, false); }
   uint64_t barrier() const override { return barrier_value; }
-  void analysed(sql::Analysis) override {}
+  void analysed(command::AnalysisAnswer) override {}
   const events::SessionInfo& info() const override { return info_; }
   const GateTotals& gate_totals() const override { return totals_; }
   void ended(CloseReason reason, std::string_view detail, const SessionTotals& totals) override {
@@ -53,7 +53,7 @@ class FakeGate final : public SessionGate {
 
   uint64_t barrier_value = 0;
   std::vector<bool> waiting;
-  int cancels_seen_to = 0;
+  bool cancel_handed_over = false;
 
  private:
   std::optional<Ended>& ended_out_;
@@ -193,7 +193,10 @@ class FakeHost final : public SessionHost {
   void run_again(Session& session) override { again.insert(&session); }
   io::Timers& timers() override { return timers_; }
   void finished(Session&) override { ++finished_count; }
-  void cancel_at_server(Session& session) override { cancelled_at_server.push_back(&session); }
+  bool cancel_at_server(Session& session) override {
+    cancelled_at_server.push_back(&session);
+    return server_takes_cancels;
+  }
 
   // Turns until nothing happens any more.
   void settle() {
@@ -227,6 +230,7 @@ class FakeHost final : public SessionHost {
   uint64_t durable_sequence = 0;
   bool is_congested = false;
   int finished_count = 0;
+  bool server_takes_cancels = true;
   std::vector<Session*> cancelled_at_server;
   std::vector<std::pair<uint64_t, Session*>> waiting;
   std::set<Session*> again;
@@ -275,6 +279,12 @@ struct Rig {
   }
   std::string client_hears() { return heard(client); }
   std::string server_hears() { return heard(server); }
+  // A cancel request for the session's command was handed over, and its letter has come.
+  void cancel() {
+    gate->cancel_handed_over = true;
+    session->cancel_command();
+    host.settle();
+  }
   static bool at_end(const UniqueFd& fd) {
     char c;
     return ::recv(fd.get(), &c, 1, MSG_PEEK) == 0;

@@ -24,6 +24,7 @@ class FixedClock final : public Clock {
 // Analyses at once, or keeps the job until the test answers it.
 class ScriptedAnalyst final : public Analyst {
  public:
+  bool has_room(size_t) override { return !full; }
   std::optional<sql::Analysis> analyze(command::AnalysisJob job) override {
     ++asked;
     if (!later) return sql::analyze(job.text, {job.client_encoding, job.standard_conforming_strings, job.certain});
@@ -31,6 +32,7 @@ class ScriptedAnalyst final : public Analyst {
     return std::nullopt;
   }
   bool later = false;
+  bool full = false;
   int asked = 0;
   std::deque<command::AnalysisJob> jobs;
 };
@@ -59,6 +61,11 @@ struct GateRig {
     auto set = policies::parse_policy(text, "test.yaml", {"payments-db"}, problems);
     EXPECT_NE(set, nullptr) << (problems.empty() ? "" : problems.front().message);
     return set;
+  }
+
+  // What the analysis threads say to `text`.
+  void answer(std::string_view text) {
+    gate->analysed({0xaa, sql::analyze(text, {}), command::mask_for_record(std::string(text), *scanner)});
   }
 
   Answer query(std::string_view text) {

@@ -432,11 +432,10 @@ TEST(Session, ACancelEndsTheCommandThatIsParked) {
   Rig rig;
   rig.client_says("?slow\nnext\n");
   EXPECT_EQ(rig.gate->waiting, std::vector<bool>{true});
-  rig.session->cancel_command();
-  rig.host.settle();
+  rig.cancel();
   EXPECT_EQ(rig.client_hears(), "cancelled\n");
   EXPECT_EQ(rig.server_hears(), "next\n") << "what comes behind it goes on";
-  EXPECT_EQ(rig.gate->cancels_seen_to, 1);
+  EXPECT_FALSE(rig.gate->cancel_handed_over);
   EXPECT_TRUE(rig.host.cancelled_at_server.empty());
   rig.client_says("?again\n");
   EXPECT_TRUE(rig.gate->waiting.back());
@@ -447,24 +446,70 @@ TEST(Session, ACancelFollowsTheCommandThatWaitsForTheLog) {
   rig.client_says("!slow\n");
   EXPECT_EQ(rig.server_hears(), "");
   EXPECT_EQ(rig.gate->waiting, std::vector<bool>{true});
-  rig.session->cancel_command();
-  rig.host.settle();
+  rig.cancel();
   EXPECT_TRUE(rig.host.cancelled_at_server.empty()) << "the server would ignore it";
   rig.host.make_durable(1);
   EXPECT_EQ(rig.server_hears(), "!slow\n");
   EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u);
   EXPECT_FALSE(rig.gate->waiting.back());
   rig.client_says("more\n");
+  EXPECT_EQ(rig.server_hears(), "") << "the cancel is on its way, and not about this one";
+  rig.session->cancel_delivered();
+  rig.host.settle();
+  EXPECT_EQ(rig.server_hears(), "more\n");
   EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u) << "once";
 }
 
 TEST(Session, ACancelThatComesTooLateGoesToTheServer) {
   Rig rig;
   rig.client_says("quick\n");
-  rig.session->cancel_command();
-  rig.host.settle();
+  rig.cancel();
   EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u);
   EXPECT_EQ(rig.server_hears(), "quick\n");
+}
+
+TEST(Session, WhatComesBehindACancelForTheServerWaitsUntilTheServerHasIt) {
+  Rig rig;
+  rig.machine->cancelled = Machine::Cancelled::both;
+  rig.client_says("first\n?parked\nnext\n");
+  EXPECT_EQ(rig.server_hears(), "first\n");
+  rig.cancel();
+  EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u);
+  rig.server_says("answer to the first\n");
+  rig.session->resume();
+  rig.host.settle();
+  EXPECT_EQ(rig.server_hears(), "") << "the next command must not be the one that the request meets";
+  EXPECT_EQ(rig.client_hears(), "ANSWER TO THE FIRST\n");
+  rig.session->cancel_delivered();
+  rig.host.settle();
+  EXPECT_EQ(rig.client_hears(), "cancelled\n");
+  EXPECT_EQ(rig.server_hears(), "next\n");
+}
+
+TEST(Session, AServerThatCannotBeAskedHoldsNothingUp) {
+  Rig rig;
+  rig.host.server_takes_cancels = false;
+  rig.machine->cancelled = Machine::Cancelled::both;
+  rig.client_says("first\n?parked\nnext\n");
+  rig.cancel();
+  EXPECT_EQ(rig.client_hears(), "cancelled\n");
+  EXPECT_EQ(rig.server_hears(), "first\nnext\n");
+}
+
+// The letter may come after the command has left: what is read from the client then is behind the cancel all the same.
+TEST(Session, ACancelIsSeenBeforeWhatTheClientSaysNext) {
+  Rig rig;
+  rig.client_says("!slow\n");
+  rig.gate->cancel_handed_over = true;
+  Rig::say(rig.client, "next\n");
+  rig.host.make_durable(1);
+  EXPECT_EQ(rig.server_hears(), "!slow\n");
+  EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u);
+  rig.session->cancel_command();
+  rig.session->cancel_delivered();
+  rig.host.settle();
+  EXPECT_EQ(rig.host.cancelled_at_server.size(), 1u);
+  EXPECT_EQ(rig.server_hears(), "next\n");
 }
 
 }  // namespace
