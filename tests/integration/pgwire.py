@@ -166,6 +166,16 @@ class Connection:
         self.close()
 
 
+class Adopted(Connection):
+    """A raw connection over a socket that is there already."""
+
+    def __init__(self, client):
+        self.socket, self.buffer, self.raw = client, b"", bytearray()
+        self.socket.settimeout(TIMEOUT_SECONDS)
+        self.send(startup())
+        self.greeting = self.until_ready()
+
+
 def kinds(messages):
     return b"".join(kind for kind, _ in messages)
 

@@ -1,11 +1,12 @@
 """A PostgreSQL server of a few lines, for tests that need more sessions than a real one takes, or worse manners.
 
-usage: stub_server.py PORT. The database that a client asks for says how it is treated: `drip` gets the greeting byte by byte, one in DRIP_SECONDS;
+usage: stub_server.py PORT [PROTOCOL]. PROTOCOL is the number of another one than TCP that the listener is made for. The database that a client asks for says how it is treated: `drip` gets the greeting byte by byte, one in DRIP_SECONDS;
 `mute` gets nothing; `flood` gets notices without end; anything else is let in, and every Query is answered with one row.
 """
 import asyncio
 import contextlib
 import resource
+import socket
 import struct
 import sys
 
@@ -53,8 +54,11 @@ async def serve(reader, writer):
     writer.close()
 
 
-async def main(port):
-    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=4096)
+async def main(port, protocol=0):
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    server = await asyncio.start_server(serve, sock=listener, backlog=4096)
     print("ready", flush=True)
     await server.serve_forever()
 
@@ -62,4 +66,4 @@ async def main(port):
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(*map(int, sys.argv[1:])))

@@ -6,11 +6,13 @@ as they do on a host where steering is attached to the root.
 import contextlib
 import hashlib
 import os
+import pathlib
 import select
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 
@@ -18,10 +20,11 @@ import pgwire
 import pytest
 from conftest import target_of
 from daemon import Daemon
-from database import MASKED, PG_BIN, Database, wait_until
+from database import MASKED, PG_BIN, Database, free_port, wait_until
 
 BIG = "select i, repeat(md5(i::text), 20) from generate_series(1, 30000) i"  # about 20 MB on the wire
 ANSWER_SECONDS = 15
+IPPROTO_MPTCP = 262
 
 
 class Bench:
@@ -188,6 +191,47 @@ def test_pipelines(bench):
 def test_cards_are_masked(bench):
     with bench.client() as client:
         assert pgwire.rows(client.run("select pan from cards where id = 1")) == [[MASKED.encode()]]
+
+
+def test_a_multipath_client_goes_by_tcp_and_gets_the_same(bench):
+    with bench.direct() as direct:
+        expected = digest(direct.run(BIG))
+    with bench.daemon.steered():
+        try:
+            multipath = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+        except OSError as error:
+            pytest.skip(f"this kernel has no MPTCP: {error}")
+        multipath.connect(("127.0.0.1", bench.postgres.port))
+    with pgwire.Adopted(multipath) as client:
+        assert digest(client.run(BIG)) == expected
+        text = "0123456789abcdef" * 200_000
+        answer = client.pipeline(pgwire.parse("select md5($1::text)", types=(25,)), pgwire.bind([text]), pgwire.execute())
+        assert pgwire.rows(answer) == [[hashlib.md5(text.encode()).hexdigest().encode()]]
+
+
+@pytest.mark.parametrize("mode", ["off", "auto", "on"])
+def test_a_server_that_listens_for_mptcp(tmp_path, mode):
+    """Sluice connects by TCP, so what the server accepts falls back to it."""
+    port = free_port()
+    daemon = Daemon(tmp_path / "sluice", [{"name": "multipath", "addresses": [f"127.0.0.1:{port}"], "accelerate": mode}], covered=True)
+    script = pathlib.Path(__file__).with_name("stub_server.py")
+    enter = (daemon.subgroup("server") / "cgroup.procs").write_text
+    with subprocess.Popen([sys.executable, script, str(port), str(IPPROTO_MPTCP)], stdout=subprocess.PIPE,
+                          preexec_fn=lambda: enter(str(os.getpid()))) as server:
+        try:
+            if server.stdout.readline() != b"ready\n":
+                pytest.skip("this kernel has no MPTCP")
+            daemon.start()
+            with daemon.steered():
+                clients = [pgwire.Connection("127.0.0.1", port) for _ in range(3)]
+            for client in clients:
+                with client:
+                    for _ in range(200):
+                        assert pgwire.rows(client.run("select 1")) == [[b"1"]]
+        finally:
+            server.kill()
+            server.wait()
+            daemon.close()
 
 
 def test_half_close_gives_the_same_as_directly(bench):

@@ -312,6 +312,106 @@ def test_an_error_with_all_its_fields(client, direct, postgres):
     assert {code for code, text in pgwire.errors(answer)[0].items() if MASKED in text} >= set("MDHstcdn")
 
 
+def test_a_notice_with_all_its_fields(client, direct):
+    full = f"do $$ begin raise warning '%', {P} using detail = {P}, hint = {P}, table = {P}, column = {P}, constraint = {P}, datatype = {P}, schema = {P}; end $$"
+    (through,), (straight,) = (pgwire.notices(c.run(full)) for c in (client, direct))
+    assert {code for code, text in straight.items() if PAN in text} == set("MDHstcdn")
+    assert through == {code: text.replace(PAN, MASKED) for code, text in straight.items()}
+
+
+# --- COPY with errors in the middle
+
+def copy_in_with_an_error(connection, how, form):
+    """The ninth row of 2,000 is wrong, and the client sends on without looking: 3 MB in messages of 1,000 bytes."""
+    connection.run("create temp table middle (i int, t text)")
+    statement = f"copy middle from stdin with (format {form})"
+    if form == "binary":
+        data = binary_stream([(struct.pack("!i", i) if i != 9 else b"no", b"x" * 1500) for i in range(2000)])
+    else:
+        separator = "," if form == "csv" else "\t"
+        data = "".join(f"{i if i != 9 else 'nine'}{separator}{'x' * 1500}\n" for i in range(2000)).encode()
+    messages = [pgwire.copy_data(data[at:at + 1000]) for at in range(0, len(data), 1000)] + [pgwire.COPY_DONE]
+    if how == "simple":
+        connection.send(pgwire.query(statement))
+        answer = connection.until(b"G")
+        connection.send(*messages)
+    else:
+        connection.send(pgwire.parse(statement), pgwire.bind(), pgwire.execute(), pgwire.FLUSH)
+        answer = connection.until(b"G")
+        connection.send(*messages, pgwire.SYNC)
+    return answer + connection.until_ready() + connection.run("select count(*) from middle")
+
+
+def copy_out_with_an_error(connection, how, form):
+    statement = f"copy (select repeat('y', 700), 1 / (5000 - i) from generate_series(1, 9000) i) to stdout with (format {form})"
+    answer = connection.run(statement) if how == "simple" else connection.pipeline(pgwire.parse(statement), pgwire.bind(), pgwire.execute())
+    return answer + connection.run("select 'behind it'")
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "binary"])
+@pytest.mark.parametrize("how", ["simple", "extended"])
+@pytest.mark.parametrize("copy", [copy_in_with_an_error, copy_out_with_an_error], ids=["in", "out"])
+def test_copy_with_an_error_in_the_middle(client, direct, copy, how, form):
+    through, straight = copy(client, how, form), copy(direct, how, form)
+    assert through == straight
+    assert len(pgwire.errors(through)) == 1
+
+
+@pytest.mark.parametrize("how", ["simple", "extended"])
+def test_a_copy_in_that_is_cancelled_in_the_middle(sluice, postgres, how):
+    """The request reaches the server while it waits for data; it acts on it when more has come."""
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as connection:
+        connection.run("create temp table cancelled (t text)")
+        statement = "copy cancelled from stdin"
+        messages = [pgwire.query(statement)] if how == "simple" else [pgwire.parse(statement), pgwire.bind(), pgwire.execute(), pgwire.FLUSH]
+        connection.send(*messages)
+        connection.until(b"G")
+        connection.send(pgwire.copy_data(b"some\n"))
+        cancel(postgres, key_of(connection))
+        connection.send(pgwire.copy_data(b"more\n"), pgwire.COPY_DONE, *([] if how == "simple" else [pgwire.SYNC]))
+        answer = connection.until_ready()
+        assert [error["C"] for error in pgwire.errors(answer)] == ["57014"] and pgwire.status(answer) == "I"
+        assert pgwire.rows(connection.run("select count(*) from cancelled")) == [[b"0"]]
+
+
+@pytest.mark.parametrize("ending", ["fail", "leave"])
+def test_a_copy_in_that_the_client_gives_up(sluice, postgres, ending):
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as connection:
+        postgres.psql("create table if not exists given_up (t text)")
+        connection.send(pgwire.query("copy given_up from stdin"))
+        connection.until(b"G")
+        connection.send(pgwire.copy_data(b"one\ntw"))
+        if ending == "fail":
+            connection.send(pgwire.copy_fail("changed my mind"))
+            assert pgwire.errors(connection.until_ready())[0]["C"] == "57014"
+    running = "select count(*) from pg_stat_activity where query like 'copy given_up%' and state <> 'idle'"
+    wait_until("the server has given it up", lambda: postgres.psql(running) == "0")
+    assert postgres.psql("select count(*) from given_up") == "0"
+
+
+def test_notifications_beside_a_copy(sluice, postgres):
+    """They are handed out between commands, before ReadyForQuery: behind a COPY of either direction too, as directly."""
+    def conversation():
+        with pgwire.Connection("127.0.0.1", postgres.port) as connection:
+            connection.run("listen beside; create temp table target (t text)")
+            answer = []
+            for statement in ("copy plain to stdout", "copy target from stdin"):
+                connection.run("begin")
+                postgres.psql(f"notify beside, 'paid {PAN}'")
+                connection.send(pgwire.query(statement))
+                if "from" in statement:
+                    answer += connection.until(b"G")
+                    connection.send(pgwire.copy_data(b"row\n"), pgwire.COPY_DONE)
+                answer += connection.until_ready() + connection.run("commit") + connection.run("select 1")
+            return answer
+
+    straight = conversation()
+    with sluice.steered():
+        through = conversation()
+    assert pgwire.kinds(through) == pgwire.kinds(straight) and pgwire.kinds(through).count(b"A") == 2
+    assert all(MASKED.encode() in payload for kind, payload in through if kind == b"A")
+
+
 def test_notifications_at_any_point(sluice, postgres):
     """A notification may come between any two messages; it reaches the client in its place, masked."""
     with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as listener:
@@ -383,6 +483,26 @@ def test_cancel_of_a_command_that_waits_in_sluice(sluice, postgres, form):
     assert f"parked {form}" not in postgres.statements(), "the server never saw it"
     event = sluice.wait_event("type=command_blocked", lambda e: f"parked {form}" in (e["command"]["text"] or ""))
     assert event["command"]["error_code"] == "57014" if "error_code" in event["command"] else "57014" in str(event)
+
+
+def test_a_cancel_never_meets_what_is_sent_after_it(sluice, postgres):
+    """A command parked behind one that the server may still work on: the request is for both, so it goes to the server too. The next
+    command, which the client sends when it has its answer, must not be the one that it meets there."""
+    cancelled = 0
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as victim:
+        for number in range(40):
+            busy = keep_analysis_busy(postgres, 2, 2)
+            parked = f"select 'second {number}' /*" + "x" * 20_000 + "*/"
+            victim.send(pgwire.parse("select 'first'"), pgwire.bind(), pgwire.execute(), pgwire.parse(parked), pgwire.bind(), pgwire.execute(), pgwire.SYNC)
+            cancel(postgres, key_of(victim))
+            answer = victim.until_ready()
+            assert [e["C"] for e in pgwire.errors(answer)] in ([], ["57014"])
+            cancelled += len(pgwire.errors(answer))
+            after = victim.run("select pg_sleep(0.02), 'next'")
+            assert not pgwire.errors(after), "a command that was sent after the cancel was cancelled"
+            for connection in busy:
+                connection.close()
+    assert cancelled > 0, "no cancel met its command: nothing was tried"
 
 
 def test_cancel_of_nobody_and_of_an_idle_session(sluice, postgres):

@@ -1,11 +1,14 @@
 """Whichever way a process connects to a protected address, it is covered or refused; and it sees the address that it asked for."""
 import contextlib
+import errno
 import json
 import os
 import socket
+import struct
 import subprocess
 import threading
 
+import io_uring
 import pgwire
 import pytest
 from conftest import target_of
@@ -15,6 +18,8 @@ IPV6_V6ONLY = 26
 SO_BINDTODEVICE = 25
 TCP_FASTOPEN_CONNECT = 30
 IPPROTO_MPTCP = 262
+MSG_FASTOPEN = 0x20000000
+AF_SMC = 43
 
 
 def plain(port):
@@ -80,23 +85,74 @@ def fast_open(port):
     return client
 
 
+def fast_open_by_sending(port):
+    """No connect() at all: the first bytes go with the request for a connection."""
+    client = socket.socket()
+    client.sendto(b"", MSG_FASTOPEN, ("127.0.0.1", port))
+    return client
+
+
 def multipath(port):
     client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
     client.connect(("127.0.0.1", port))
     return client
 
 
-WAYS = [plain, ipv6, v6only, v4_mapped, any_v4, any_v6, bound_v4, bound_v6, to_device, non_blocking, fast_open, multipath]
+def multipath_v6(port):
+    client = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, IPPROTO_MPTCP)
+    client.connect(("::1", port))
+    return client
 
 
-class Adopted(pgwire.Connection):
-    """A raw connection over a socket that is there already."""
+def ring(port):
+    client = socket.socket()
+    io_uring.connect(client, ("127.0.0.1", port))
+    return client
 
-    def __init__(self, client):
-        self.socket, self.buffer, self.raw = client, b"", bytearray()
-        self.socket.settimeout(pgwire.TIMEOUT_SECONDS)
-        self.send(pgwire.startup())
-        self.greeting = self.until_ready()
+
+def shared_memory(port):
+    """SMC: a family of its own that makes a TCP connection beneath."""
+    client = socket.socket(AF_SMC, socket.SOCK_STREAM, 0)
+    libc_connect(client, port)
+    return client
+
+
+def another_one_before(port):
+    """A socket that was connected elsewhere, and is connected again."""
+    client = socket.socket()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        client.connect(other.getsockname())
+        libc_disconnect(client)
+        client.connect(("127.0.0.1", port))
+    return client
+
+
+def by_another_thread(port):
+    made = []
+    thread = threading.Thread(target=lambda: made.append(plain(port)))
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+def libc_call(client, address):
+    if io_uring.libc.connect(client.fileno(), address, len(address)) != 0:
+        error = io_uring.ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def libc_connect(client, port):
+    libc_call(client, struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, socket.inet_aton("127.0.0.1")))
+
+
+def libc_disconnect(client):
+    libc_call(client, struct.pack("=H14x", socket.AF_UNSPEC))
+
+
+WAYS = [plain, ipv6, v6only, v4_mapped, any_v4, any_v6, bound_v4, bound_v6, to_device, non_blocking, fast_open, fast_open_by_sending, multipath,
+        multipath_v6, ring, shared_memory, another_one_before, by_another_thread]
+MAY_BE_REFUSED = [bound_v6, any_v6]  # nothing leads from there to a listener
+NOT_EVERYWHERE = {multipath: errno.EPROTONOSUPPORT, multipath_v6: errno.EPROTONOSUPPORT, ring: errno.ENOSYS, shared_memory: errno.EAFNOSUPPORT}
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
@@ -106,10 +162,12 @@ def test_covered_or_refused(sluice, postgres, way):
         try:
             client = way(postgres.port)
         except OSError as error:
-            assert way in (bound_v6, multipath, any_v6) or "Protocol not available" in str(error), f"{way.__name__} must be covered: {error}"
+            if error.errno in (NOT_EVERYWHERE.get(way), errno.ENOPROTOOPT):
+                pytest.skip(f"this kernel has no {way.__name__}: {error}")
+            assert way in MAY_BE_REFUSED, f"{way.__name__} must be covered: {error}"
             client = None
     if client is not None:
-        with Adopted(client) as connection:
+        with pgwire.Adopted(client) as connection:
             (value,), = pgwire.rows(connection.run("select pan from cards where id = 1"))
             assert value == MASKED.encode() and PAN.encode() not in connection.raw
             assert sluice.coverage()["redirected"] > before["redirected"]
@@ -123,6 +181,31 @@ def test_names_show_the_original(sluice, postgres):
             client.connect((host, postgres.port))
             assert client.getpeername()[:2] == (host, postgres.port)
             assert client.getsockname()[0] == host
+
+
+@pytest.mark.parametrize("kind, protocol", [(socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 132), (socket.SOCK_SEQPACKET, 132)], ids=["udp", "sctp", "sctp packets"])
+def test_what_is_not_tcp_is_no_way_to_a_server(sluice, postgres, kind, protocol):
+    """PostgreSQL listens for TCP (and on Unix-domain sockets) alone: the same address and port of another protocol is somebody else's."""
+    before = sluice.coverage()
+    with sluice.steered():
+        try:
+            client = socket.socket(socket.AF_INET, kind, protocol)
+        except OSError as error:
+            pytest.skip(f"this kernel has no such socket: {error}")
+        with client, contextlib.suppress(OSError):
+            client.settimeout(2)
+            client.connect(("127.0.0.1", postgres.port))
+            client.send(pgwire.startup())
+            assert client.recv(1) == b"", "something answers there"
+        if kind == socket.SOCK_DGRAM:
+            with socket.socket(socket.AF_INET, kind) as server, socket.socket(socket.AF_INET, kind) as sender:
+                server.bind(("127.0.0.1", postgres.port))
+                server.settimeout(5)
+                sender.connect(server.getsockname())
+                sender.send(b"a datagram")
+                assert server.recvfrom(100) == (b"a datagram", sender.getsockname())
+                assert sender.getpeername() == server.getsockname()
+    assert sluice.coverage() == before
 
 
 def test_other_addresses_are_left_alone(sluice):

@@ -180,7 +180,7 @@ def test_the_server_sees_the_port_of_the_daemon(sluice, postgres):
         assert int(seen) != client.socket.getsockname()[1]
 
 
-@pytest.mark.parametrize("mode", ["true", "database"])
+@pytest.mark.parametrize("mode", ["true", "on", "1", "Yes", "t", "database"])
 def test_replication_is_refused(sluice, postgres, mode):
     with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port, login=False) as connection:
         connection.send(pgwire.startup(replication=mode))
@@ -188,6 +188,16 @@ def test_replication_is_refused(sluice, postgres, mode):
         assert kind == b"E" and "replication" in pgwire.fields(payload)["M"]
         with pytest.raises((pgwire.Closed, ConnectionError)):
             connection.next()
+        origin = "%s:%d" % connection.socket.getsockname()
+    event = sluice.wait_event("type=connect_refused", lambda e: e["origin"] == origin)
+    assert event["outcome"] == "refused" and event["detail"] == mode and event["target"] == "cards-db"
+    assert event["identity"]["claimed"]["user"] == "postgres"
+
+
+@pytest.mark.parametrize("mode", ["false", "off", "0", "no"])
+def test_a_client_that_says_no_to_replication_is_an_ordinary_one(sluice, postgres, mode):
+    with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port, replication=mode) as connection:
+        assert pgwire.rows(connection.run("select 1")) == [[b"1"]]
 
 
 def test_cancel_reaches_the_right_server(sluice, postgres):
