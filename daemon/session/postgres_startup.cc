@@ -66,7 +66,10 @@ void PostgresMachine::on_startup_message(const postgres::StartupPacket& packet, 
   gate_.claimed(identity);
   for (const auto& [name, value] : packet.parameters) {
     if (name != "replication" || !postgres::asks_for_replication(value)) continue;
-    gate_.note(SessionNote::refused_replication, value);
+    // What the session claims stands in its authentication event, and it comes to none.
+    std::string detail = "replication=";
+    detail.append(value).append(" for user ").append(identity.db_user);
+    gate_.note(SessionNote::refused_replication, detail);
     end_session(CloseReason::refused, "42501", "replication connections are not allowed through Sluice");
     return;
   }

@@ -18,6 +18,7 @@ from database import free_port, wait_until
 
 SESSIONS = 5000
 SESSION_BYTES_MAX = 32 << 10
+MEMORY_KEPT_MAX = 1600 << 10  # 1,600 sessions that left a kilobyte each would show
 SERVED_SECONDS = 5  # how long a small statement may take beside a hostile load, on a machine that does other things too
 
 
@@ -89,6 +90,71 @@ def test_five_thousand_sessions(loaded, postgres, stub):
         assert resident(loaded) - memory < SESSIONS * SESSION_BYTES_MAX
         assert len(loaded.sessions()) == SESSIONS
     assert_nothing_left(loaded, before)
+
+
+def map_entries(daemon):
+    """How many entries each pinned map of the daemon's holds, by its name."""
+    maps = sorted(path for path in pathlib.Path(daemon.pins).rglob("*") if path.is_file() and "map" in str(path))
+    found = {}
+    for path in maps:
+        run = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", str(path)], capture_output=True, text=True, check=False)
+        if run.returncode == 0:
+            found[path.name] = run.stdout.count('"key"')
+    return found
+
+
+def live_and_die(postgres, seed):
+    """A session that makes whatever a session can hold, and ends in one of the ways in which sessions end."""
+    chance = random.Random(seed)
+    with contextlib.suppress(ConnectionError, pgwire.Closed), pgwire.Connection("127.0.0.1", postgres.port) as client:
+        for number in range(20):
+            client.send(pgwire.parse(f"select {number}, $1::text, pan from cards", f"statement {number}"), pgwire.describe(b"S", f"statement {number}"),
+                        pgwire.bind(["x" * 500], f"statement {number}", f"portal {number}", result_formats=[1]), pgwire.execute(f"portal {number}", 2))
+        client.send(pgwire.SYNC)
+        client.until_ready()
+        client.run("prepare by_sql as select $1::int; begin; declare c cursor with hold for select * from plain; fetch 3 from c; commit; listen ways")
+        ending = chance.randrange(5)
+        if ending == 0:
+            client.send(pgwire.message(b"X"))
+        elif ending == 1:
+            client.send(pgwire.query("select repeat('y', 1000) from generate_series(1, 2000)"))  # leaves with its answer on the way
+        elif ending == 2:
+            client.send(pgwire.query("copy (select * from plain) to stdout")[:20])
+        elif ending == 3:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            client.send(pgwire.parse("select 1", "s"), pgwire.bind(statement="s", portal="p"), pgwire.message(b"?"))
+
+
+@pytest.mark.slow  # what the sanitizers keep of freed memory is not the daemon's
+def test_closed_sessions_leave_nothing_behind(loaded, postgres):
+    """Statements, portals, buffers, descriptors, keys for cancelling, map entries: as much after thousands of sessions as after some hundreds."""
+    def round_of(sessions, seed):
+        def work(part):
+            for number in range(sessions // 8):
+                live_and_die(postgres, seed + part * sessions + number)
+
+        with loaded.steered():
+            threads = [threading.Thread(target=work, args=(part,)) for part in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        wait_until("every session has ended", lambda: not loaded.sessions())
+        wait_until("the server has ended them too", lambda: postgres.psql("select count(*) from pg_stat_activity where backend_type = 'client backend'") == "1")
+        return resident(loaded), descriptors(loaded), map_entries(loaded)
+
+    at_first = map_entries(loaded)
+    assert at_first, "no map was looked at"
+    # The events' ring keeps the memory of the largest event that each of its places ever held, so the first rounds fill it.
+    memory, open_files, entries = round_of(4800, 0)
+    assert entries == at_first
+    for seed in (1, 2):
+        memory_now, open_files_now, entries_now = round_of(800, seed * 100_000)
+        assert entries_now == entries and open_files_now <= open_files + 2
+    assert memory_now - memory < MEMORY_KEPT_MAX, f"{memory} bytes after 4,800 sessions, {memory_now} after 6,400"
+    started, ended = (len(loaded.events(f"type={kind}")) for kind in ("session_started", "session_ended"))
+    assert started == ended >= 6400
 
 
 def storm(port, deadline, seed):
