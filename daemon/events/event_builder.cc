@@ -118,6 +118,8 @@ struct EventBuilder::State {
     relations = functions = findings = counters = 0;
     session = 0;
     context = false;
+    shared = {};
+    self_masked = 0;
   }
 
   // A field that holds text from outside: cut at its limit, remembered for the scan.
@@ -166,7 +168,7 @@ struct EventBuilder::State {
     wire.end_message(begin);
   }
 
-  uint64_t scan_fields(policies::CardScanner& scanner);
+  uint64_t scan_fields(policies::CardScanner& scanner, std::span<const Span> spans);
   uint64_t scan_text(policies::CardScanner& scanner);
 
   EventType type = EventType::daemon_started;
@@ -177,6 +179,12 @@ struct EventBuilder::State {
   bool context = false;
   size_t bind_values = 0, relations = 0, functions = 0, findings = 0, counters = 0;
   uint64_t entries_omitted = 0, bytes_omitted = 0;
+  uint64_t self_masked = 0;  // by scans before the last one
+
+  struct {  // where begin_shared() was called
+    size_t bytes = 0, texts = 0;
+    uint64_t entries_omitted = 0, bytes_omitted = 0;
+  } shared;
 };
 
 namespace {
@@ -217,14 +225,14 @@ policies::ValueView view_of(char* bytes, size_t size) {
 
 }  // namespace
 
-// Scans every textual byte of the event and masks what it finds in place. Returns how much it found.
-uint64_t EventBuilder::State::scan_fields(policies::CardScanner& scanner) {
-  if (texts.empty()) return 0;
+// Scans textual bytes of the event and masks what it finds in place. Returns how much it found.
+uint64_t EventBuilder::State::scan_fields(policies::CardScanner& scanner, std::span<const Span> spans) {
+  if (spans.empty()) return 0;
   auto& workspace = Workspace<State>::of_this_thread();
-  workspace.memo.load(out, texts);
+  workspace.memo.load(out, spans);
   if (workspace.memo.is_clean(scanner)) return 0;
   workspace.views.clear();
-  for (const Span& span : texts) workspace.views.push_back(view_of(out.data() + span.at, span.size));
+  for (const Span& span : spans) workspace.views.push_back(view_of(out.data() + span.at, span.size));
   scanner.scan(workspace.views, workspace.found, {});
   if (workspace.found.empty()) {
     workspace.memo.keep(scanner);
@@ -273,7 +281,7 @@ EventBuilder::EventBuilder(EventType type, UtcTime time, EventOutcome outcome, c
     : state_(Workspace<State>::of_this_thread().take()) {
   assert(!session.id.empty());
   state_->type = type;
-  state_->session = session_reference(session.id);
+  state_->session = session.reference != 0 ? session.reference : session_reference(session.id);
   state_->context = carries_context(type);
   WireWriter wire(state_->out);
   wire.varint(kType, static_cast<uint64_t>(type) + 1);
@@ -410,9 +418,40 @@ EventBuilder& EventBuilder::counter(std::string_view name, uint64_t value) {
   return *this;
 }
 
+void EventBuilder::begin_shared() {
+  State& state = *state_;
+  state.shared = {state.out.size(), state.texts.size(), state.entries_omitted, state.bytes_omitted};
+}
+
+SharedFields EventBuilder::end_shared(policies::CardScanner& scanner) {
+  State& state = *state_;
+  SharedFields fields;
+  fields.masked_ = state.scan_fields(scanner, std::span(state.texts).subspan(state.shared.texts));
+  state.texts.resize(state.shared.texts);
+  state.self_masked += fields.masked_;
+  fields.bytes_ = state.out.substr(state.shared.bytes);
+  fields.relations_ = state.relations;
+  fields.functions_ = state.functions;
+  fields.entries_omitted_ = state.entries_omitted - state.shared.entries_omitted;
+  fields.bytes_omitted_ = state.bytes_omitted - state.shared.bytes_omitted;
+  return fields;
+}
+
+EventBuilder& EventBuilder::shared(const SharedFields& fields) {
+  State& state = *state_;
+  assert(state.relations == 0 && state.functions == 0);
+  state.out.append(fields.bytes_);
+  state.relations = fields.relations_;
+  state.functions = fields.functions_;
+  state.entries_omitted += fields.entries_omitted_;
+  state.bytes_omitted += fields.bytes_omitted_;
+  state.self_masked += fields.masked_;
+  return *this;
+}
+
 EncodedEvent EventBuilder::build(policies::CardScanner& scanner, uint64_t& self_findings) {
   State& state = *state_;
-  const uint64_t found = state.scan_fields(scanner) + state.scan_text(scanner);
+  const uint64_t found = state.self_masked + state.scan_fields(scanner, state.texts) + state.scan_text(scanner);
   self_findings += found;
   WireWriter wire(state.out);
   if (state.text != nullptr) {

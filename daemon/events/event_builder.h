@@ -71,6 +71,7 @@ struct SessionInfo {
   Actor actor;
   std::string origin;       // client address, "10.0.0.7:51234" or "[::1]:5555"
   std::string destination;  // where the client wanted to go
+  uint64_t reference = 0;   // session_reference(id); 0: not worked out yet
 };
 
 // Text that is stored once per segment by its hash; events refer to it. Already masked.
@@ -115,6 +116,19 @@ struct FindingSummary {
   uint64_t count = 0;
 };
 
+// Fields that many events have alike, serialised and scanned once: see EventBuilder::end_shared().
+class SharedFields {
+ public:
+  [[nodiscard]] size_t size() const { return bytes_.size(); }
+
+ private:
+  friend class EventBuilder;
+  std::string bytes_;
+  size_t relations_ = 0, functions_ = 0;
+  uint64_t entries_omitted_ = 0, bytes_omitted_ = 0;
+  uint64_t masked_ = 0;  // findings that the scan masked; each event that holds the fields tells them
+};
+
 class EventBuilder {
  public:
   // An event of a session: user, origination and resource are those of `session` (by reference in the log).
@@ -140,6 +154,12 @@ class EventBuilder {
   EventBuilder& finding(const FindingSummary& finding);
   EventBuilder& detail(std::string_view text);
   EventBuilder& counter(std::string_view name, uint64_t value);  // coverage and the like
+
+  // What is added between the two, of stage, kinds, relations, functions and rule, is scanned at once and given back,
+  // to be added to other events as it is.
+  void begin_shared();
+  [[nodiscard]] SharedFields end_shared(policies::CardScanner& scanner);
+  EventBuilder& shared(const SharedFields& fields);  // before any relation or function of its own
 
   // Serialises and scans once more. `self_findings` is raised by what that scan had to mask.
   [[nodiscard]] EncodedEvent build(policies::CardScanner& scanner, uint64_t& self_findings);

@@ -4,6 +4,8 @@
 // string it appends to. Not thread safe.
 #pragma once
 
+#include <endian.h>
+
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -18,25 +20,25 @@ class WireWriter {
   explicit WireWriter(std::string& out) : out_(out) {}
 
   void varint(uint32_t field, uint64_t value) {
-    tag(field, 0);
-    raw_varint(value);
+    char bytes[2 * kVarintBytesMax];
+    const size_t size = put(bytes, tag(field, 0));
+    out_.append(bytes, size + put(bytes + size, value));
   }
   void signed_varint(uint32_t field, int64_t value) {  // sint64: zigzag
     varint(field, (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63));
   }
   void fixed64(uint32_t field, uint64_t value) {
-    tag(field, 1);
-    char bytes[8];
-    for (char& byte : bytes) {
-      byte = static_cast<char>(value & 0xff);
-      value >>= 8;
-    }
-    out_.append(bytes, sizeof bytes);
+    char bytes[kVarintBytesMax + sizeof value];
+    const size_t size = put(bytes, tag(field, 1));
+    const uint64_t little_endian = htole64(value);
+    std::memcpy(bytes + size, &little_endian, sizeof little_endian);
+    out_.append(bytes, size + sizeof little_endian);
   }
   // Returns the offset at which the bytes stand.
   size_t bytes(uint32_t field, std::string_view value) {
-    tag(field, 2);
-    raw_varint(value.size());
+    char bytes[2 * kVarintBytesMax];
+    const size_t size = put(bytes, tag(field, 2));
+    out_.append(bytes, size + put(bytes + size, value.size()));
     const size_t at = out_.size();
     out_.append(value);
     return at;
@@ -45,8 +47,8 @@ class WireWriter {
   // A nested message: its length is patched in when it ends, as a varint padded to kLengthBytes (parsers accept
   // padding).
   size_t begin_message(uint32_t field) {
-    tag(field, 2);
-    out_.append(kLengthBytes, '\0');
+    char bytes[kVarintBytesMax + kLengthBytes] = {};
+    out_.append(bytes, put(bytes, tag(field, 2)) + kLengthBytes);
     return out_.size();
   }
   void end_message(size_t begin) {
@@ -62,20 +64,18 @@ class WireWriter {
   static constexpr size_t kLengthBytes = 3;
   static constexpr size_t kMessageBytesMax = size_t{1} << (7 * kLengthBytes);
 
-  void tag(uint32_t field, uint32_t wire_type) { raw_varint((field << 3) | wire_type); }
-  void raw_varint(uint64_t value) {
-    if (value < 0x80) {  // tags, words and most lengths
-      out_.push_back(static_cast<char>(value));
-      return;
-    }
-    char bytes[10];
+  static constexpr size_t kVarintBytesMax = 10;
+
+  static uint64_t tag(uint32_t field, uint32_t wire_type) { return (field << 3) | wire_type; }
+  // Returns how many bytes it wrote. A field is appended in one piece: this runs some forty times for a command.
+  static size_t put(char* at, uint64_t value) {
     size_t size = 0;
     while (value >= 0x80) {
-      bytes[size++] = static_cast<char>((value & 0x7f) | 0x80);
+      at[size++] = static_cast<char>((value & 0x7f) | 0x80);
       value >>= 7;
     }
-    bytes[size++] = static_cast<char>(value);
-    out_.append(bytes, size);
+    at[size++] = static_cast<char>(value);
+    return size;
   }
 
   std::string& out_;

@@ -1,11 +1,18 @@
 #include "daemon/session/analysed_statement.h"
 
+#include <atomic>
+
 #include "daemon/command/statement.h"
 
 namespace sluice::session {
 
+namespace {
+std::atomic<uint64_t> last_serial{0};
+}  // namespace
+
 AnalysedRef make_statement(command::MaskedText masked, sql::Analysis analysis) {
   auto statement = std::make_shared<AnalysedStatement>();
+  statement->serial = last_serial.fetch_add(1, std::memory_order_relaxed) + 1;
   statement->facts = command::facts_of(analysis);
   statement->masked_text = masked.text;
   statement->text_sha256 = masked.sha256;

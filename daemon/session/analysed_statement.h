@@ -12,6 +12,7 @@
 namespace sluice::session {
 
 struct AnalysedStatement final : Statement {
+  uint64_t serial = 0;              // of this process; no two statements share one
   events::StoredTextRef stored;     // the masked text as the log keeps it
   bool only_executes_open = false;  // incomplete, but complete once the names in `executes` are resolved
 };

@@ -63,6 +63,7 @@ const StatementFacts& no_facts() {
 
 CommandGate::CommandGate(GateContext& context, SessionSubject subject)
     : context_(context), subject_(std::move(subject)), tally_(context.counters.tallies.of(subject_.info.target)) {
+  subject_.info.reference = events::session_reference(subject_.info.id);
   tally_.sessions_started.add();
   EventBuilder started = event(EventType::session_started, EventOutcome::success);
   publish(started);
@@ -271,11 +272,29 @@ Answer CommandGate::refuse(const CommandRequest& request, const AnalysedRef& sta
 
 void CommandGate::describe(EventBuilder& built, const CommandRequest& request, const AnalysedRef& statement,
                            const StatementFacts& facts, std::string_view rule) {
-  built.stage(to_word(request.stage)).kinds(facts.kinds).relations(facts.relations).functions(facts.functions);
-  built.rule(rule, policy_->set()->version());
+  describe_statement(built, request.stage, statement, facts, rule);
   if (statement != nullptr) built.text(statement->stored);
   if (!request.values.empty()) context_.bind_excerpt.add(request.values, context_.scanner, built);
   if (request.stage == Stage::function_call) built.counter("function_oid", request.function_oid);
+}
+
+void CommandGate::describe_statement(EventBuilder& built, Stage stage, const AnalysedRef& statement,
+                                     const StatementFacts& facts, std::string_view rule) {
+  const std::string_view version = policy_->set()->version();
+  const auto write = [&] {
+    built.stage(to_word(stage)).kinds(facts.kinds).relations(facts.relations).functions(facts.functions);
+    built.rule(rule, version);
+  };
+  // Facts that depend on the session (what EXECUTE runs) are not the statement's.
+  if (statement == nullptr || &facts != &statement->facts) return write();
+  const DescriptionCache::Key key{statement->serial, stage, rule, version};
+  if (const events::SharedFields* known = context_.descriptions.find(key); known != nullptr) {
+    built.shared(*known);
+    return;
+  }
+  built.begin_shared();
+  write();
+  context_.descriptions.keep(key, built.end_shared(context_.scanner));
 }
 
 // Names that later EXECUTEs may use: of SQL-level PREPARE, and of the protocol's Parse, which share one namespace on

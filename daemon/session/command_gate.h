@@ -71,6 +71,8 @@ class CommandGate final : public SessionGate {
                               std::string sqlstate);
   void describe(events::EventBuilder& event, const CommandRequest& request, const AnalysedRef& statement,
                 const policies::StatementFacts& facts, std::string_view rule);
+  void describe_statement(events::EventBuilder& event, Stage stage, const AnalysedRef& statement,
+                          const policies::StatementFacts& facts, std::string_view rule);
   void keep(std::string_view text, const sql::TextSettings& settings, const AnalysedRef& statement);
   void remember_names(const CommandRequest& request, const AnalysedRef& statement);
   uint64_t publish(events::EventBuilder& event);

@@ -13,6 +13,7 @@
 #include "daemon/session/analyst.h"
 #include "daemon/session/bind_excerpt.h"
 #include "daemon/session/cancel_desk.h"
+#include "daemon/session/description_cache.h"
 #include "daemon/session/event_outbox.h"
 #include "daemon/session/policy_source.h"
 #include "daemon/session/tally.h"
@@ -52,6 +53,7 @@ struct GateContext {
   // Null: no cancel request is looked at here. `deliver_cancel` hands one to this worker's session; any thread.
   CancelDesk* cancels = nullptr;
   std::function<bool(uint64_t serial)> deliver_cancel{};
+  DescriptionCache descriptions{};
 };
 
 }  // namespace sluice::session

@@ -233,6 +233,58 @@ TEST_F(EventBuilderTest, LimitsAreCountedNotSilent) {
   EXPECT_EQ(event.bytes_omitted(), 10 + static_cast<size_t>(event.bind_values_size()) * kFieldBytesMax);
 }
 
+EventBuilder a_command(uint64_t id) {
+  EventBuilder builder(EventType::command_received, {1}, EventOutcome::success, a_session());
+  builder.command(id);
+  return builder;
+}
+
+EventBuilder& describe(EventBuilder& builder, const std::string& relation) {
+  const policies::StatementKind kinds[] = {policies::StatementKind::select};
+  const policies::Relation relations[] = {{"public", relation, policies::Access::read}};
+  const std::string functions[] = {"lower"};
+  return builder.stage("bind").kinds(kinds).relations(relations).functions(functions).rule("a-rule", "v1");
+}
+
+TEST_F(EventBuilderTest, SharedFieldsReadBackAsIfTheyHadBeenAdded) {
+  EventBuilder first = a_command(1);
+  first.begin_shared();
+  describe(first, "cards");
+  const SharedFields shared = first.end_shared(scanner_);
+  first.bind_value("x", 1);
+  EventBuilder second = a_command(1);
+  const size_t bytes_before = scanner_.bytes_seen;
+  second.shared(shared).bind_value("x", 1);
+  EventBuilder plain = a_command(1);
+  describe(plain, "cards").bind_value("x", 1);
+  const std::string of_first = first.build(scanner_, self_findings_).bytes;
+  EXPECT_EQ(second.build(scanner_, self_findings_).bytes, of_first);
+  EXPECT_LE(scanner_.bytes_seen - bytes_before, 2u);  // the bind values; what is shared is not scanned again
+  EXPECT_EQ(plain.build(scanner_, self_findings_).bytes, of_first);
+  EXPECT_EQ(self_findings_, 0u);
+}
+
+TEST_F(EventBuilderTest, EveryEventTellsWhatWasMaskedAndLeftOutInItsSharedFields) {
+  EventBuilder first = a_command(1);
+  first.begin_shared();
+  describe(first, "t" + std::string(kTestPan));
+  first.functions(std::vector<std::string>(kListEntriesMax, std::string(kFieldBytesMax + 1, 'f')));
+  const SharedFields shared = first.end_shared(scanner_);
+  EventBuilder second = a_command(2);
+  second.shared(shared);
+  for (EventBuilder* builder : {&first, &second}) {
+    self_findings_ = 0;
+    const EncodedEvent encoded = builder->build(scanner_, self_findings_);
+    EXPECT_EQ(encoded.bytes.find(kTestPan), std::string::npos);
+    const Event event = parse(encoded);
+    EXPECT_EQ(event.relations(0).name(), "t" + std::string(kMaskedPan));
+    EXPECT_EQ(event.self_masked(), 1u);
+    EXPECT_EQ(self_findings_, 1u);
+    EXPECT_EQ(event.entries_omitted(), kListEntriesMax + 1 - static_cast<size_t>(event.functions_size()));
+    EXPECT_EQ(event.bytes_omitted(), static_cast<size_t>(event.functions_size()) - 1);
+  }
+}
+
 TEST_F(EventBuilderTest, AuthenticationBecomesTheSessionsContext) {
   const EncodedEvent encoded =
       EventBuilder(EventType::authentication, {1}, EventOutcome::success, a_session()).build(scanner_, self_findings_);

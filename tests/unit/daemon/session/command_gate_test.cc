@@ -179,6 +179,28 @@ TEST(CommandGate, AStatementIsDecidedAgainUnderTheNewPolicy) {
   EXPECT_EQ(rig.take_events(sluice::events::COMMAND_BLOCKED).size(), 2u);
 }
 
+TEST(CommandGate, WhatEventsSayOfAStatementIsThatStatementsAndOfTheDecisionNow) {
+  GateRig rig("version: 1\nrules: [{name: first, when: {statement: select}, then: allow}]\n");
+  const auto described = [&](std::string_view text) {
+    (void)rig.take_events();
+    EXPECT_TRUE(std::holds_alternative<Passed>(rig.query(text)));
+    const auto events = rig.take_events();
+    EXPECT_EQ(events.size(), 1u);
+    return events.front().relations(0).name() + "/" + events.front().rule();
+  };
+  for (int again = 0; again < 3; ++again) {
+    EXPECT_EQ(described("select * from a"), "a/first");
+    EXPECT_EQ(described("select * from b"), "b/first");
+  }
+  rig.policies.replace(GateRig::load("version: 1\nrules: [{name: second, when: {statement: select}, then: allow}]\n"));
+  EXPECT_EQ(described("select * from a"), "a/second");
+  for (int i = 0; i < 600; ++i) {  // more than are kept
+    const std::string table = "t" + std::to_string(i);
+    EXPECT_EQ(described("select * from " + table), table + "/second");
+  }
+  EXPECT_EQ(described("select * from b"), "b/second");
+}
+
 TEST(CommandGate, DecidingAgainWithoutARecordRecordsNothing) {
   GateRig rig;
   const Answer parsed = rig.query("SELECT 1");
