@@ -89,6 +89,20 @@ def print_table(summary):
             print(f"  {name:15} {row['rate']:12.1f} {cells} {cpu:>13} {latency:>11}")
 
 
+def print_markdown(summary):
+    """The same as print_table, as docs/benchmarks.md shows it."""
+    for entry in summary.values():
+        words = [word for word in RATIOS[:3] if any(f"to_{word}" in row for row in entry["contenders"].values())]
+        better = ", less is better" if entry["less_is_better"] else ""
+        print(f"\n### {entry['title']} ({entry['rounds']} rounds{better})\n")
+        print(f"| | {entry['unit']} | " + "".join(f"× {word} | " for word in words) + "proxy CPU, µs |")
+        print("|---|---|" + "---|" * len(words) + "---|")
+        for name, row in entry["contenders"].items():
+            ratios = "".join(f"{row[f'to_{word}']:.2f} | " if f"to_{word}" in row else "– | " for word in words)
+            cpu = f"{row['cpu_us']:.1f}" if row["cpu_us"] else "–"
+            print(f"| {name} | {row['rate']:,.{0 if row['rate'] >= 100 else 1}f} | {ratios}{cpu} |")
+
+
 def machine():
     model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
@@ -104,6 +118,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="3 rounds of 2 seconds")
     parser.add_argument("--only", action="append", help="one workload (may be repeated): idle, select_8, select_1, accelerate, strict, grown, connects, no_target, first_row, copy, select_bulk")
     parser.add_argument("--json", metavar="FILE", help="write medians, every round and the machine as JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as docs/benchmarks.md shows them")
     parser.add_argument("--port", type=int, default=25500, help="first of some sixty ports (default 25500)")
     parser.add_argument("--binary", default=root / "build/sluice")
     for program in ("relay", "stub_server", "connect_cost"):
@@ -124,7 +139,7 @@ def main():
     summary = summarize(results, chosen)
     facts = machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, kernel {facts['kernel']}, commit {facts['commit']}, {facts['time']}")
-    print_table(summary)
+    (print_markdown if options.markdown else print_table)(summary)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps({"machine": facts, "summary": summary, "rounds": results}, indent=1) + "\n")
 
