@@ -138,6 +138,7 @@ void show_daemon_log(const TryScratch& scratch) {
   ::sigprocmask(SIG_SETMASK, &signals_before, nullptr);
   std::vector<std::string> words = command;
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());

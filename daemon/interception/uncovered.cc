@@ -29,7 +29,7 @@ namespace {
 // The target of a destination by the same table that the kernel's trie is filled from: the longest prefix wins.
 class TargetTrie {
  public:
-  explicit TargetTrie(std::vector<EndpointEntry> entries) {
+  explicit TargetTrie(const std::vector<EndpointEntry>& entries) {
     for (const EndpointEntry& entry : entries) by_port_[ntohs(entry.key.port_be)].push_back(entry);
     for (auto& [port, list] : by_port_) {
       std::stable_sort(list.begin(), list.end(),
@@ -190,7 +190,7 @@ Result<std::vector<UncoveredConnection>> find_uncovered(const UncoveredSearch& s
   if (!own_addresses) return tl::unexpected(own_addresses.error());
   auto here_entries = build_endpoint_table(search.targets, *own_addresses);
   if (!here_entries) return tl::unexpected(here_entries.error());
-  const TargetTrie here(std::move(*here_entries));
+  const TargetTrie here(*here_entries);
   auto sockets = list_tcp_sockets();
   if (!sockets) return tl::unexpected(sockets.error());
   std::vector<UncoveredConnection> found;
@@ -208,7 +208,7 @@ Result<std::vector<UncoveredConnection>> find_uncovered(const UncoveredSearch& s
   // Elsewhere an address of this host means another one: no aliases.
   auto there_entries = build_endpoint_table(search.targets, {});
   if (!there_entries) return tl::unexpected(there_entries.error());
-  const TargetTrie there(std::move(*there_entries));
+  const TargetTrie there(*there_entries);
   for (const int32_t pid : broker.namespace_members()) {
     auto list = list_tcp_sockets_of(search.proc + "/" + std::to_string(pid) + "/net");
     if (!list) continue;  // its last process has ended meanwhile

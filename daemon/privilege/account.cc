@@ -47,7 +47,7 @@ Status give_tree(UniqueFd directory, const std::string& path, Giving& giving, in
     const std::string name = entry->d_name;
     if (name == "." || name == "..") continue;
     if (++giving.entries > kEntriesGivenMax) return fail(path + " has too many entries");
-    const std::string inner = path + "/" + name;
+    const std::string inner = std::string(path).append("/").append(name);
     UniqueFd held(::openat(fd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!held.valid()) {
       if (errno == ENOENT) continue;  // removed meanwhile
