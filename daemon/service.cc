@@ -193,7 +193,7 @@ Status Service::start() {
   privileged_->helper().on_broken([main_thread] { pthread_kill(main_thread, SIGCHLD); });
   if (Status taken = take_directories(); !taken) return taken;
   // What fails here is recorded all the same, once there is a log.
-  const Status steered = start_steering();
+  Status steered = start_steering();
   auto bound = control::bind_control_socket(config_.control_socket, account_.uid);
   if (bound) bound_control_socket_ = std::move(*bound);
   if (Status given_up = give_up_root(); !given_up) return within("give up root", given_up.error());

@@ -174,7 +174,7 @@ Status unpack(PackedInput& input, ExpansionBudget& budget, const OnMember& on_me
     if (result == ARCHIVE_EOF) return is_single(raw) && !damage_said ? check_rest(raw, client) : Status{};
     if (result == ARCHIVE_RETRY) continue;
     if (result < ARCHIVE_WARN) return damage_said ? Status{} : fail(error_of(raw));
-    if (const Status taken = budget.take_member(); !taken) return taken;
+    if (Status taken = budget.take_member(); !taken) return taken;
     Member member;
     member.single = is_single(raw);
     member.as_is = member.single && archive_filter_count(raw) <= 1;

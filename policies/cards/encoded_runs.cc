@@ -236,7 +236,7 @@ void mask_base64(std::span<uint8_t> bytes, size_t digits, size_t first_kept, siz
       for (size_t b = 0; hide && b < 8; ++b) {
         const size_t bit = skip + i * 8 + b;
         uint8_t& character = bytes[bit / 6];
-        const auto value = static_cast<unsigned>(kSextets[character]);
+        const auto value = static_cast<uint8_t>(kSextets[character]);
         const unsigned place = 1u << (5 - bit % 6);
         const unsigned changed = ('*' >> (7 - b) & 1) != 0 ? value | place : value & ~place;
         if (changed != value) character = static_cast<uint8_t>(kStandardAlphabet[changed]);
