@@ -236,13 +236,14 @@ std::optional<YamlNode> parse_yaml(std::string_view text, const std::string& fil
 }
 
 void add_problem(Problems& problems, Problem problem) {
-  if (problems.size() > kProblemsMax) return;
-  if (problems.size() == kProblemsMax) {
-    // An error, whatever the last problem was: what is not shown may be one.
-    problem =
-        Problem{problem.file, 0, 0, Severity::error, "more than " + std::to_string(kProblemsMax) + " problems", ""};
+  if (problems.size() < kProblemsMax) {
+    problems.push_back(std::move(problem));
+  } else if (problems.size() == kProblemsMax) {
+    problems.push_back(
+        {problem.file, 0, 0, problem.severity, "more than " + std::to_string(kProblemsMax) + " problems", ""});
+  } else if (problem.severity == Severity::error) {
+    problems.back().severity = Severity::error;  // what is not shown must not be taken for a warning
   }
-  problems.push_back(std::move(problem));
 }
 
 bool has_errors(const Problems& problems) {

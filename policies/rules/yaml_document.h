@@ -33,7 +33,8 @@ struct YamlNode {
 // The one document of `text`; nullopt with every error found in `problems`. An empty text is a null node.
 [[nodiscard]] std::optional<YamlNode> parse_yaml(std::string_view text, const std::string& file, Problems& problems);
 
-// Adds a problem unless there are kProblemsMax already; the last one then says so.
+// Adds a problem unless there are kProblemsMax already; the last one then says so, as an error where one of those that
+// are left out is one.
 void add_problem(Problems& problems, Problem problem);
 [[nodiscard]] bool has_errors(const Problems& problems);
 

@@ -236,6 +236,18 @@ TEST(PolicyText, SizesAreBounded) {
   EXPECT_EQ(problems.back(), "0:0 error more than 1000 problems");
 }
 
+TEST(PolicyText, ManyWarningsAreNoError) {
+  std::string text = "version: 1\nrules:\n";
+  for (size_t i = 0; i < kProblemsMax + 50; ++i)
+    text += "  - {name: r" + std::to_string(i) + ", when: {target: a}, then: block}\n";
+  const Lines warnings = lines_of(text);
+  ASSERT_EQ(warnings.size(), kProblemsMax + 1);
+  EXPECT_EQ(warnings.back(), "0:0 warning more than 1000 problems");
+  const Lines problems = lines_of(text + "  - x\n");
+  ASSERT_EQ(problems.size(), kProblemsMax + 1);
+  EXPECT_EQ(problems.back(), "0:0 error more than 1000 problems") << "an error behind them is not hidden";
+}
+
 TEST(PolicyText, TooManyRules) {
   std::string text = "version: 1\nrules:\n";
   for (size_t i = 0; i <= kRulesMax; ++i)
