@@ -4,12 +4,13 @@ Three tables: what policy forbids × how a statement is sent; card numbers in re
 client sends × where it can put them. A cell that cannot be (a DROP within COPY) is still tried: whatever the server would say
 to it, policy is asked first.
 """
+import re
 import struct
 
 import pgwire
 import pytest
 from conftest import target_of
-from daemon import Daemon
+from daemon import ROOT, Daemon
 from database import MASKED, PAN
 
 POLICY = """\
@@ -464,3 +465,12 @@ def test_no_card_number_that_a_client_sends_is_recorded(postgres, make_daemon):
         if path.is_file():
             data = path.read_bytes()
             assert not [form for form in (PAN.encode(), binary, decimal[8:]) if form in data], path
+
+
+def test_the_page_about_ways_around_names_tests_that_there_are():
+    page = (ROOT / "docs/ways-around.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    there = {name for path in (ROOT / "tests/integration").glob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
+    assert len(named) > 40 and named <= there, named - there
+    for count, what in ((len(FORBIDDEN), "statements"), (len(SENDERS), "ways to send one"), (len(VALUES), "kinds of value"), (len(READERS), "ways to read one")):
+        assert f"{count} {what}" in page
