@@ -68,9 +68,11 @@ std::string finding_line(const policies::ReportedFinding& finding, std::string_v
   if (!file.empty()) line["file"] = file;
   line["offset"] = finding.offset;
   line["length"] = finding.length;
-  line["kind"] = policies::to_string(finding.kind);
-  line["brand"] = policies::to_string(finding.brand);
-  line["digits"] = finding.digits;
+  line["kind"] = finding.name;
+  if (finding.kind != policies::FindingKind::pattern) {
+    line["brand"] = policies::to_string(finding.brand);
+    line["digits"] = finding.digits;
+  }
   line["masked"] = finding.masked;
   // File names are bytes: what is not UTF-8 is replaced rather than refused.
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -192,12 +192,23 @@ void add_log_commands(CLI::App& app, Parsed& parsed) {
   verify->callback([&] { parsed.action = [&] { return audit_verify_command(context, parsed.audit_verify); }; });
 }
 
+void add_data_options(CLI::App& command, DataOptions& data) {
+  command.add_option("--data", data.kinds, "other data too: iban, email, ssn (joined by commas)")
+      ->type_name("KINDS")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command.add_option("--pattern", data.patterns, "a pattern of your own too; may be given again")
+      ->type_name("NAME=REGEX")
+      ->allow_extra_args(false);
+}
+
 void add_scan_command(CLI::App& app, Parsed& parsed) {
   CLI::App* scan =
       add_command(app, parsed, "scan",
                   "Finds card data in files, directories, archives or standard input; exit status 1 where there is any",
                   "sluice scan --exclude '*.iso' --json /srv/exports backup.tar.zst", Output::human_or_json);
   ScanOptions& options = parsed.scan;
+  add_data_options(*scan, options.data);
   scan->add_option("--include", options.include, "of directories, only files that match; may be given again")
       ->type_name("GLOB")
       ->allow_extra_args(false);
@@ -236,6 +247,7 @@ void add_card_commands(CLI::App& app, Parsed& parsed) {
   mask->add_option("--style", parsed.mask_style, "bin6_last4 (default), last4, full or bin8_last4")
       ->type_name("STYLE")
       ->check(CLI::IsMember({"bin6_last4", "last4", "full", "bin8_last4"}));
+  add_data_options(*mask, parsed.mask.data);
   mask->add_flag("--report", parsed.mask.report, "findings as JSON lines on stderr");
   mask->add_option("FILE", parsed.mask.files, "files; - or none: standard input");
   mask->callback([&] {

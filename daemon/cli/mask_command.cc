@@ -4,8 +4,13 @@ namespace sluice::cli {
 
 ExitStatus run_mask(const MaskOptions& options, const StandardStreams& streams) {
   BlockWriter out(streams.out), err(streams.err);
+  const Result<DataChoice> data = DataChoice::create(options.data);
+  if (!data) {
+    err.write("sluice mask: " + data.error().message + "\n");
+    return kUsage;
+  }
   std::string why;
-  const std::unique_ptr<policies::CardScanner> scanner = policies::CardScanner::create(why);
+  const std::unique_ptr<policies::CardScanner> scanner = data->make_scanner(why);
   if (scanner == nullptr) {
     err.write("sluice mask: " + why + "\n");
     return kUsage;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "daemon/cli/card_files.h"
+#include "daemon/cli/data_options.h"
 #include "daemon/cli/exit_status.h"
 #include "policies/cards/card_scanner.h"
 
@@ -13,6 +14,7 @@ namespace sluice::cli {
 struct MaskOptions {
   std::vector<std::string> files;  // `-` or none: standard input
   policies::MaskStyle style = policies::MaskStyle::bin6_last4;
+  DataOptions data;
   bool report = false;  // findings as JSON lines on stderr
 };
 

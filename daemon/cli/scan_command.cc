@@ -32,19 +32,24 @@ class Format final : public scan::SearchFormat {
 
   void hit(std::string& out, std::string_view path, std::string_view member, const scan::TextHit& hit) const override {
     const policies::Finding& finding = hit.finding;
+    const bool pattern = finding.kind == policies::FindingKind::pattern;
     if (!json_) {
       out += shown_path(path, member) + ":" + std::to_string(hit.line) + ": ";
-      out.append(policies::to_string(finding.kind)).append(" ").append(policies::to_string(finding.brand));
+      out += hit.name;
+      if (!pattern) out.append(" ").append(policies::to_string(finding.brand));
       out += " " + hit.masked + " at byte " + std::to_string(hit.offset) + "\n";
       return;
     }
     out += '{';
     if (!path.empty()) out += "\"path\":" + quoted(path) + ",";
     if (!member.empty()) out += "\"member\":" + quoted(member) + ",";
-    out += "\"offset\":" + std::to_string(hit.offset) + ",\"length\":" + std::to_string(finding.length);
-    out.append(",\"kind\":\"").append(policies::to_string(finding.kind));
-    out.append("\",\"brand\":\"").append(policies::to_string(finding.brand));
-    out += "\",\"digits\":" + std::to_string(finding.digits) + ",\"masked\":\"" + hit.masked + "\"";
+    out += "\"offset\":" + std::to_string(hit.offset) + ",\"length\":" + std::to_string(finding.length + finding.rest);
+    out.append(",\"kind\":\"").append(hit.name).append("\"");
+    if (!pattern) {
+      out.append(",\"brand\":\"").append(policies::to_string(finding.brand));
+      out += "\",\"digits\":" + std::to_string(finding.digits);
+    }
+    out += ",\"masked\":\"" + hit.masked + "\"";
     if (!path.empty()) out += ",\"line\":" + std::to_string(hit.line);
     out += "}\n";
   }
@@ -142,6 +147,11 @@ scan::SearchOptions search_options(const ScanOptions& options, const StandardStr
 }  // namespace
 
 ExitStatus run_scan(const ScanOptions& options, const StandardStreams& streams) {
+  const Result<DataChoice> data = DataChoice::create(options.data);
+  if (!data) {
+    BlockWriter(streams.err).write("sluice scan: " + data.error().message + "\n");
+    return kUsage;
+  }
   Display display(options, streams.err);
   scan::SearchCounts counts;
   BlockWriter out(streams.out), err(streams.err);
@@ -153,7 +163,7 @@ ExitStatus run_scan(const ScanOptions& options, const StandardStreams& streams) 
     err.flush();
     return !out.failed();
   };
-  const auto make_scanner = [](std::string& why) { return policies::CardScanner::create(why); };
+  const auto make_scanner = [&data](std::string& why) { return data->make_scanner(why); };
   const Status searched = scan::search(
       search_options(options, streams), Format(options.json), make_scanner, sink, [&] { display.draw(counts); },
       counts);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/cli/card_files.h"
+#include "daemon/cli/data_options.h"
 #include "daemon/cli/exit_status.h"
 
 namespace sluice::cli {
@@ -14,6 +15,7 @@ namespace sluice::cli {
 struct ScanOptions {
   std::vector<std::string> files;             // `-` or none: standard input; a directory: every regular file below it
   bool json = false;                          // one JSON object per finding, and no summary
+  DataOptions data;
   std::vector<std::string> include, exclude;  // globs
   bool follow_links = false;
   bool look_into_archives = true;

@@ -62,9 +62,11 @@ void TextSearch::look(policies::ValuePart part, const OnHit& on_hit) {
   scanner_.scan({&value, 1}, findings_, {&settled_, 1});
   TextHit hit;
   for (const policies::Finding& finding : findings_) {
+    if (finding.continued) continue;
     hit.offset = offset_ + finding.offset;
     hit.line = line_at(finding.offset);
     hit.finding = finding;
+    hit.name = scanner_.kind_name(finding);
     hit.masked = policies::masked_digits(value.bytes, finding, policies::MaskStyle::bin6_last4);
     on_hit(hit);
   }

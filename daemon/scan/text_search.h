@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/base/result.h"
@@ -20,6 +21,7 @@ struct TextHit {
   uint64_t offset = 0;  // bytes from the start of the text
   uint64_t line = 0;    // from 1
   policies::Finding finding;
+  std::string_view name;  // of its kind: "pan", or that of a pattern; lives as long as the scanner
   std::string masked;  // "411111******1111"
 };
 

@@ -4,6 +4,7 @@
 
 #include "daemon/command/function_call.h"
 #include "daemon/command/statement.h"
+#include "policies/rules/masking.h"
 
 namespace sluice::session {
 namespace {
@@ -87,6 +88,17 @@ void CommandGate::refresh_policy() {
   const policies::Subject subject{subject_.info.target, subject_.direction, subject_.protocol,
                                   subject_.info.actor.attested, subject_.info.actor.claimed};
   policy_ = std::make_unique<policies::SessionPolicy>(context_.policies.current(), subject, &context_.policy_cache);
+  const policies::Masking masking = policies::masking_for(*policy_->set(), subject);
+  masking_.scanner = context_.scanners.scanner_for(masking.patterns, masking.data);
+  // Without memory for a few kilobytes nothing goes on anyway; to go on without the patterns would show what they hide.
+  assert(masking_.scanner != nullptr);
+  masking_.style = masking.style;
+  masking_.short_values = masking.data != 0;
+}
+
+MaskingInForce CommandGate::masking() {
+  refresh_policy();
+  return masking_;
 }
 
 // --- a command
@@ -324,8 +336,9 @@ void CommandGate::complete(CommandId command, const Completion& completion, std:
   for (const FindingCount& finding : findings) tally_.masked(finding.kind, finding.brand, finding.count);
   completed.rows(completion.rows).bytes(completion.bytes).error_code(completion.error_code);
   for (const FindingCount& finding : findings) {
-    completed.finding(
-        {policies::to_string(finding.kind), policies::to_string(finding.brand), finding.where, finding.count});
+    completed.finding({finding.name.empty() ? policies::to_string(finding.kind) : finding.name,
+                       finding.kind == policies::FindingKind::pattern ? "" : policies::to_string(finding.brand),
+                       finding.where, finding.count});
   }
   publish(completed);
 }

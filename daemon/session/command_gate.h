@@ -32,6 +32,7 @@ class CommandGate final : public SessionGate {
 
   [[nodiscard]] Answer submit(const CommandRequest& request) override;
   void complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) override;
+  [[nodiscard]] MaskingInForce masking() override;
   void claimed(const policies::ClaimedIdentity& identity) override;
   void note(SessionNote kind, std::string_view detail) override;
   void cancel_key(std::span<const uint8_t> key) override;
@@ -84,6 +85,7 @@ class CommandGate final : public SessionGate {
   TargetTally& tally_;
   std::unique_ptr<policies::SessionPolicy> policy_;
   uint64_t policy_generation_ = 0;
+  MaskingInForce masking_;
   std::unique_ptr<Waiting> waiting_;
   std::unique_ptr<PreparedNames> names_;  // made when the first name comes
   std::vector<uint8_t> cancel_key_;

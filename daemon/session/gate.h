@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include "policies/cards/value.h"
+#include "policies/cards/card_scanner.h"
 #include "policies/rules/decision.h"
 #include "policies/rules/facts.h"
 
@@ -104,10 +104,18 @@ struct Completion {
 // Card data that was masked, summed per command, column and brand.
 struct FindingCount {
   policies::FindingKind kind = policies::FindingKind::pan;
+  std::string_view name;  // of the kind, as the record has it
   policies::Brand brand = policies::Brand::visa;
   std::string_view
       where;  // "column:3", "error:D", "notice:M", "copy", "notification", "function_result", "parameter_status"
   uint64_t count = 0;
+};
+
+// How values towards the client are masked from now on. The scanner lives until the next call of masking().
+struct MaskingInForce {
+  policies::CardScanner* scanner = nullptr;  // null: the one that the machine was made with
+  policies::MaskStyle style = policies::MaskStyle::bin6_last4;
+  bool short_values = false;  // values too short for a card number are to be looked at too
 };
 
 // Things that end or describe a session and belong in the record.
@@ -130,6 +138,8 @@ class Gate {
   // The command ended; findings are those of its whole result. `command` 0 is for what belongs to no command (async
   // notices).
   virtual void complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) = 0;
+
+  [[nodiscard]] virtual MaskingInForce masking() { return {}; }
 
   // The start-up message was read (claimed identity); then what became of it.
   virtual void claimed(const policies::ClaimedIdentity& identity) = 0;

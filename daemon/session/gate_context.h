@@ -18,6 +18,7 @@
 #include "daemon/session/policy_source.h"
 #include "daemon/session/tally.h"
 #include "policies/cards/card_scanner.h"
+#include "policies/cards/data_scanner.h"
 #include "policies/rules/session_policy.h"
 
 namespace sluice::session {
@@ -43,6 +44,7 @@ struct GateContext {
   EventOutbox& outbox;
   command::StatementCache<AnalysedStatement>& statements;
   policies::CardScanner& scanner;
+  policies::ScannerDesk& scanners;
   Analyst& analyst;
   const PolicySource& policies;
   policies::PolicyCache& policy_cache;

@@ -13,11 +13,12 @@ std::unique_ptr<Machine> make_postgres_machine(Gate& gate, policies::CardScanner
 }
 
 PostgresMachine::PostgresMachine(Gate& gate, policies::CardScanner& scanner, const MachineLimits& limits)
-    : gate_(gate), limits_(limits), masker_(scanner), random_state_(limits.stand_in_seed), copy_out_(masker_) {}
+    : gate_(gate), limits_(limits), masker_(gate, scanner), random_state_(limits.stand_in_seed), copy_out_(masker_) {}
 
 size_t PostgresMachine::on_bytes(Side from, std::span<uint8_t> bytes, Actions& actions) {
   spent_.clear();
   if (stage_ == Stage::closing) return bytes.size();
+  if (from == Side::server) masker_.refresh();
   const size_t taken = from == Side::client ? on_client(bytes, actions) : on_server(bytes, actions);
   finish_step(actions);
   return stage_ == Stage::closing ? bytes.size() : taken;

@@ -1,5 +1,9 @@
 #include "daemon/session/postgres_masker.h"
 
+#include <algorithm>
+
+#include "policies/cards/data_patterns.h"
+
 namespace sluice::session {
 namespace {
 
@@ -27,6 +31,24 @@ std::string place_name(Place place, uint16_t detail) {
 
 }  // namespace
 
+void PostgresMasker::refresh() {
+  if (!batch_.empty()) return;
+  const MaskingInForce masking = gate_.masking();
+  scanner_ = masking.scanner != nullptr ? masking.scanner : &cards_;
+  style_ = masking.style;
+  text_bytes_min_ = masking.short_values ? policies::kDataBytesMin : kTextBytesMin;
+  other_bytes_min_ = masking.short_values ? policies::kDataBytesMin : kOtherBytesMin;
+}
+
+uint8_t PostgresMasker::pattern_number(std::string_view name) {
+  const auto found = std::find(pattern_names_.begin(), pattern_names_.end(), name);
+  if (found != pattern_names_.end()) return static_cast<uint8_t>(found - pattern_names_.begin());
+  // A policy has fewer; a session that sees hundreds of them come and go counts the rest under the last name.
+  if (pattern_names_.size() > UINT8_MAX) return UINT8_MAX;
+  pattern_names_.emplace_back(name);
+  return static_cast<uint8_t>(pattern_names_.size() - 1);
+}
+
 void PostgresMasker::add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape,
                          policies::ValuePart part, policies::StreamState* stream) {
   if (place != place_ || batch_.size() == kBatchMax) {
@@ -40,12 +62,16 @@ void PostgresMasker::add(Place place, uint16_t detail, std::span<uint8_t> bytes,
 size_t PostgresMasker::flush() {
   if (batch_.empty()) return 0;
   settled_.resize(in_parts_ ? batch_.size() : 0);
-  scanner_.scan(batch_, findings_, settled_);
+  scanner_->scan(batch_, findings_, settled_);
   if (!findings_.empty()) {
-    scanner_.mask(batch_, findings_, policies::MaskStyle::bin6_last4);
+    scanner_->mask(batch_, findings_, style_);
     for (const policies::Finding& finding : findings_) {
+      if (finding.continued) continue;
+      const uint8_t which = finding.kind == policies::FindingKind::pattern
+                                ? pattern_number(scanner_->kind_name(finding))
+                                : static_cast<uint8_t>(finding.brand);
       const uint64_t key = uint64_t{static_cast<uint8_t>(place_)} << 32 | uint64_t{finding.column} << 16 |
-                           uint64_t{static_cast<uint8_t>(finding.kind)} << 8 | static_cast<uint8_t>(finding.brand);
+                           uint64_t{static_cast<uint8_t>(finding.kind)} << 8 | which;
       ++counts_[key];
     }
   }
@@ -72,8 +98,11 @@ std::span<const FindingCount> PostgresMasker::take_findings() {
   names_.reserve(counts_.size());
   for (const auto& [key, count] : counts_) {
     names_.push_back(place_name(static_cast<Place>(key >> 32), static_cast<uint16_t>(key >> 16)));
-    report_.push_back({static_cast<policies::FindingKind>(key >> 8 & 0xff), static_cast<policies::Brand>(key & 0xff),
-                       names_.back(), count});
+    const auto kind = static_cast<policies::FindingKind>(key >> 8 & 0xff);
+    const auto which = static_cast<uint8_t>(key & 0xff);
+    const bool pattern = kind == policies::FindingKind::pattern;
+    report_.push_back({kind, pattern ? std::string_view(pattern_names_[which]) : policies::to_string(kind),
+                       pattern ? policies::Brand{} : static_cast<policies::Brand>(which), names_.back(), count});
   }
   counts_.clear();
   return report_;

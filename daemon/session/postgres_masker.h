@@ -29,13 +29,16 @@ enum class Place : uint8_t {
 
 class PostgresMasker {
  public:
-  explicit PostgresMasker(policies::CardScanner& scanner) : scanner_(scanner) {}
+  PostgresMasker(Gate& gate, policies::CardScanner& scanner) : gate_(gate), cards_(scanner), scanner_(&scanner) {}
+
+  // Takes up what policy says now. Before anything is added, so that a whole batch is masked alike.
+  void refresh();
 
   // A whole value of a row. Skipped where it is too short to hold a card number in any form.
   void add_field(std::span<uint8_t> bytes, ColumnShape shape, uint16_t column) {
     if (bytes.size() < (shape.format == policies::ValueFormat::text && shape.type != policies::ValueType::floating
-                            ? kTextBytesMin
-                            : kOtherBytesMin)) {
+                            ? text_bytes_min_
+                            : other_bytes_min_)) {
       return;
     }
     add(Place::column, column, bytes, shape, policies::ValuePart::whole, nullptr);
@@ -43,19 +46,19 @@ class PostgresMasker {
 
   // Any other whole value; `detail` is a field code or zero.
   void add_text(Place place, uint16_t detail, std::span<uint8_t> bytes) {
-    if (bytes.size() >= kTextBytesMin)
+    if (bytes.size() >= text_bytes_min_)
       add(place, detail, bytes, {policies::ValueType::text}, policies::ValuePart::whole, nullptr);
   }
 
   // A whole row of COPY in text format.
   void add_copy_row(std::span<uint8_t> bytes) {
-    if (bytes.size() >= kTextBytesMin)
+    if (bytes.size() >= text_bytes_min_)
       add(Place::copy, 0, bytes, {policies::ValueType::copy_row}, policies::ValuePart::whole, nullptr);
   }
 
   // A whole field of COPY in binary format.
   void add_copy_field(std::span<uint8_t> bytes) {
-    if (bytes.size() >= kOtherBytesMin)
+    if (bytes.size() >= other_bytes_min_)
       add(Place::copy, 0, bytes, kCopyFieldShape, policies::ValuePart::whole, nullptr);
   }
 
@@ -77,13 +80,21 @@ class PostgresMasker {
   static constexpr size_t kTextBytesMin = 12;  // digits of the shortest card number
   static constexpr size_t kOtherBytesMin = 6;  // the same as packed decimal; "4.1e15"
 
-  policies::CardScanner& scanner_;
+  [[nodiscard]] uint8_t pattern_number(std::string_view name);
+
+  Gate& gate_;
+  policies::CardScanner& cards_;
+  policies::CardScanner* scanner_;  // cards_, or one that looks for more
+  policies::MaskStyle style_ = policies::MaskStyle::bin6_last4;
+  size_t text_bytes_min_ = kTextBytesMin;
+  size_t other_bytes_min_ = kOtherBytesMin;
   Place place_ = Place::column;  // of the whole batch
   std::vector<policies::ValueView> batch_;
   std::vector<policies::Finding> findings_;
   std::vector<size_t> settled_;
   bool in_parts_ = false;                          // the last value of the batch is part of a larger one
   std::unordered_map<uint64_t, uint64_t> counts_;  // place, detail, kind and brand → how many
+  std::vector<std::string> pattern_names_;         // that findings had so far
   std::vector<std::string> names_;
   std::vector<FindingCount> report_;
 };

@@ -57,7 +57,8 @@ Worker::Worker(WorkerParts parts, io::EventLoop loop, std::unique_ptr<io::Mailbo
       outbox_(*parts_.ring),
       statements_(parts_.hash_key),
       analyst_(*parts_.analysis, answers_),
-      gate_context_{outbox_,       statements_,   *parts_.scanner, analyst_,  *parts_.policies,
+      scanners_(*parts_.scanner),
+      gate_context_{outbox_,       statements_,   *parts_.scanner, scanners_, analyst_,         *parts_.policies,
                     policy_cache_, *parts_.clock, bind_excerpt_,   counters_, parts_.durability} {
   now_ms_ = parts_.clock->monotonic_ms();
   gate_context_.cancels = parts_.cancels.get();

@@ -165,6 +165,7 @@ class Worker final : private SessionHost {
   policies::PolicyCache policy_cache_;
   BindExcerpt bind_excerpt_;
   GateCounters counters_;
+  policies::ScannerDesk scanners_;
   GateContext gate_context_;
   Watch durable_watch_{*this, &Worker::log_moved};
   Watch answers_watch_{*this, &Worker::answers_came};

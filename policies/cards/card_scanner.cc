@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cctype>
 #include <cstring>
 #include <utility>
 
@@ -20,6 +21,7 @@ using cards::ValueScanner;
 
 constexpr size_t kFirstKept = 6, kFirstKeptLong = 8;
 constexpr uint8_t kMask = '*';
+constexpr size_t kShownBytesMax = 64;  // of a finding of a pattern
 
 // Which digits of a finding stay.
 struct Kept {
@@ -159,7 +161,17 @@ size_t mask_text(CardScanner& scanner, std::string& text, MaskStyle style) {
   return findings.size();
 }
 
+std::string_view CardScanner::kind_name(const Finding& finding) const {
+  return to_string(finding.kind);
+}
+
 std::string masked_digits(std::span<const uint8_t> bytes, const Finding& finding, MaskStyle style) {
+  if (finding.kind == FindingKind::pattern) {
+    std::string stars;
+    for (const uint8_t c : bytes.subspan(finding.offset, std::min<size_t>(finding.length, kShownBytesMax)))
+      stars += c > ' ' && c < 0x7f && std::isalnum(c) == 0 && c != '"' && c != '\\' ? static_cast<char>(c) : '*';
+    return stars;
+  }
   const Kept kept(finding, style);
   std::string shown;
   if (finding.form != FindingForm::characters && finding.form != FindingForm::decimal)

@@ -16,7 +16,8 @@ namespace sluice::policies {
 enum class MaskStyle : uint8_t { bin6_last4, last4, full, bin8_last4 };
 
 // Longest tail of a streamed value that scan() may ask to see again (bytes). A window must be larger than this.
-inline constexpr size_t kHoldBackBytesMax = 4096;
+// A long run of hex or base64, and a match of a pattern (data_patterns.h).
+inline constexpr size_t kHoldBackBytesMax = 4096 + 1024;
 
 class CardScanner {
  public:
@@ -25,7 +26,8 @@ class CardScanner {
   virtual ~CardScanner() = default;
 
   // Finds card data in every value of the batch. `findings` is replaced; ordered by value, then offset; they never
-  // overlap. For a value presented in parts, `settled[i]` is how many of its bytes are decided and may be forwarded;
+  // overlap, but that a
+  // finding of a pattern may cover one of a card. For a value presented in parts, `settled[i]` is how many of its bytes are decided and may be forwarded;
   // the caller presents the rest again at the front of the next part (at most kHoldBackBytesMax bytes). For `whole` and
   // `last` it is the size. `settled` may be empty where every value is whole.
   virtual void scan(std::span<const ValueView> values, std::vector<Finding>& findings, std::span<size_t> settled) = 0;
@@ -33,6 +35,9 @@ class CardScanner {
   // Overwrites the found digits in place: same length, separators kept, valid for the value's type. The masked value
   // has no finding (idempotent); same input, same mask.
   virtual void mask(std::span<ValueView> values, std::span<const Finding> findings, MaskStyle style) = 0;
+
+  // What to call a finding: "pan", or the name of the pattern. Lives as long as the scanner.
+  [[nodiscard]] virtual std::string_view kind_name(const Finding& finding) const;
 };
 
 // Masks every piece of card data in a text that is about to be stored, logged or streamed (SQL, error messages, event

@@ -17,6 +17,8 @@ std::string_view to_string(FindingKind kind) {
   switch (kind) {
     case FindingKind::pan:
       return "pan";
+    case FindingKind::pattern:
+      return "pattern";
   }
   return "unknown";
 }

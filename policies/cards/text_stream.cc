@@ -40,7 +40,9 @@ std::span<const uint8_t> TextStream::take(size_t count, More more, std::vector<R
   if (value.part != ValuePart::whole) value.stream = &state_;
   scanner_.scan({&value, 1}, findings_, {&settled_, 1});
   for (const Finding& finding : findings_) {
-    findings.push_back({offset_ + finding.offset, finding.length, finding.kind, finding.brand, finding.digits,
+    if (finding.continued) continue;
+    findings.push_back({offset_ + finding.offset, finding.length + finding.rest, finding.kind,
+                        scanner_.kind_name(finding), finding.brand, finding.digits,
                         masked_digits(value.bytes, finding, style_)});
   }
   scanner_.mask({&value, 1}, findings_, style_);

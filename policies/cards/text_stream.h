@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policies/cards/card_scanner.h"
@@ -20,6 +21,7 @@ struct ReportedFinding {
   uint64_t offset = 0;  // bytes from the start of the text
   uint32_t length = 0;
   FindingKind kind = FindingKind::pan;
+  std::string_view name;  // of the kind; lives as long as the scanner
   Brand brand = Brand::visa;
   uint8_t digits = 0;
   std::string masked;  // digits alone: "411111******1111"

@@ -36,6 +36,12 @@ enum class ValuePart : uint8_t { whole, first, middle, last };
 // itself. Owned by the caller, zero at the start of each value.
 struct StreamState {
   uint8_t bytes[192] = {};
+  // Of data patterns (data_scanner.h): how much at the front of the next part belongs to a finding of the one before and
+  // is to be masked, of which pattern, and the one byte before the next part, for word borders.
+  uint32_t data_carry = 0;
+  uint8_t data_pattern = 0;
+  uint8_t data_left = 0;
+  uint8_t data_begun = 0;
 };
 
 struct ValueView {
@@ -66,7 +72,10 @@ enum class Brand : uint8_t {
   uatp,
 };
 
-enum class FindingKind : uint8_t { pan };
+enum class FindingKind : uint8_t {
+  pan,
+  pattern,  // data that policy or the command line names; CardScanner::kind_name() says which
+};
 
 // How the bytes of a finding hold its digits, and so how they are masked.
 enum class FindingForm : uint8_t {
@@ -93,6 +102,9 @@ struct Finding {
   FindingForm form = FindingForm::characters;
   uint8_t last_kept = 4;   // digits a mask may show at the end; 0 where they would be the start of another candidate
   uint8_t first_kept = 8;  // likewise at the front
+  uint8_t pattern = 0;     // which one
+  bool continued = false;  // of a pattern: the rest of a finding that the part before ended in; not counted again
+  uint32_t rest = 0;       // bytes of it that stand in the next part
 };
 
 }  // namespace sluice::policies

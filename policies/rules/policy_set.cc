@@ -13,6 +13,7 @@
 #include <system_error>
 #include <utility>
 
+#include "policies/rules/mask_rule_parser.h"
 #include "policies/rules/rule_parser.h"
 #include "policies/rules/rule_review.h"
 #include "policies/rules/text_file.h"
@@ -31,16 +32,24 @@ struct SourceFile {
 
 class LoadedPolicySet final : public PolicySet {
  public:
-  LoadedPolicySet(std::vector<Rule> rules, Effect default_effect, std::string version)
-      : rules_(std::move(rules)), default_(default_effect), version_(std::move(version)) {}
+  LoadedPolicySet(RuleSource source, std::shared_ptr<const DataPatterns> patterns, std::string version)
+      : rules_(std::move(source.rules)),
+        mask_rules_(std::move(source.mask_rules)),
+        patterns_(std::move(patterns)),
+        default_(source.stated_default ? source.stated_default->effect : Effect::allow),
+        version_(std::move(version)) {}
 
   const std::string& version() const override { return version_; }
-  size_t rule_count() const override { return rules_.size(); }
+  size_t rule_count() const override { return rules_.size() + mask_rules_.size(); }
   const std::vector<Rule>& rules() const override { return rules_; }
   Effect default_effect() const override { return default_; }
+  const std::vector<MaskRule>& mask_rules() const override { return mask_rules_; }
+  const std::shared_ptr<const DataPatterns>& data_patterns() const override { return patterns_; }
 
  private:
   std::vector<Rule> rules_;
+  std::vector<MaskRule> mask_rules_;
+  std::shared_ptr<const DataPatterns> patterns_;
   Effect default_;
   std::string version_;
 };
@@ -84,14 +93,15 @@ std::shared_ptr<const PolicySet> compile(const std::vector<SourceFile>& files,
     }
   }
   review_rules(source, target_names, found);
+  std::shared_ptr<const DataPatterns> patterns;
+  if (!has_errors(found)) patterns = join_patterns(source.mask_rules, found);
   std::string version = hash_of(files);
   if (version.empty())
     add_problem(found, Problem{"", 0, 0, Severity::error, "SHA-256 is not available from OpenSSL", ""});
   const bool good = !has_errors(found);
   for (Problem& problem : found) add_problem(problems, std::move(problem));
   if (!good) return nullptr;
-  const Effect default_effect = source.stated_default ? source.stated_default->effect : Effect::allow;
-  return std::make_shared<LoadedPolicySet>(std::move(source.rules), default_effect, std::move(version));
+  return std::make_shared<LoadedPolicySet>(std::move(source), std::move(patterns), std::move(version));
 }
 
 struct CloseDirectory {

@@ -14,6 +14,8 @@
 namespace sluice::policies {
 
 struct Rule;
+struct MaskRule;
+class DataPatterns;
 
 class PolicySet {
  public:
@@ -24,6 +26,9 @@ class PolicySet {
   // For policies/ itself: the rules in the order of the files, and what happens where none matches.
   [[nodiscard]] virtual const std::vector<Rule>& rules() const = 0;
   [[nodiscard]] virtual Effect default_effect() const = 0;
+  // What is masked, and how (masking.h); null where no rule names a pattern.
+  [[nodiscard]] virtual const std::vector<MaskRule>& mask_rules() const = 0;
+  [[nodiscard]] virtual const std::shared_ptr<const DataPatterns>& data_patterns() const = 0;
 };
 
 inline constexpr size_t kPolicyFilesMax = 1'000;

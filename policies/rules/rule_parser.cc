@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "policies/rules/field_reader.h"
+#include "policies/rules/mask_rule_parser.h"
 #include "policies/rules/policy_set.h"
 
 namespace sluice::policies {
@@ -20,8 +21,8 @@ constexpr Word kRuleKeys[] = {{"name"},
                               {"approvers", kLater},
                               {"within", kLater},
                               {"in_transaction", kLater},
-                              {"data", kLater},
-                              {"style", kLater},
+                              {"data"},
+                              {"style"},
                               {"expires", kLater}};
 constexpr Word kWhenKeys[] = {
     {"target"},           {"direction"},         {"protocol"},        {"statement"},      {"tables"},
@@ -44,7 +45,8 @@ constexpr Word kIdentityKeys[] = {{"user"},
                                   {"service_account", kLater},
                                   {"client", kLater},
                                   {"token", kLater}};
-constexpr Word kEffects[] = {{"allow"}, {"block"}, {"hold", kLater}, {"mask", kLater}, {"reveal", kLater}};
+constexpr Word kEffects[] = {{"allow"}, {"block"}, {"hold", kLater}, {"mask"}, {"reveal", kLater}};
+constexpr Word kDefaults[] = {{"allow"}, {"block"}, {"hold", kLater}};
 constexpr Word kDirections[] = {{"outbound"}, {"inbound", kLater}, {"listen", kLater}};
 constexpr Word kProtocols[] = {{"postgres"},    {"mysql", kLater}, {"http", kLater},
                                {"mcp", kLater}, {"ssh", kLater},   {"tcp", kLater}};
@@ -107,7 +109,7 @@ class FileParser {
     if (const YamlNode* rules = FieldReader::find(document, "rules")) {
       if (rules->kind == YamlNode::Kind::list) {
         for (const YamlNode& rule : rules->items) {
-          if (source_.rules.size() >= kRulesMax) {
+          if (source_.rules.size() + source_.mask_rules.size() >= kRulesMax) {
             reader_.error(rule, "more than " + std::to_string(kRulesMax) + " rules");
             break;
           }
@@ -122,7 +124,7 @@ class FileParser {
 
  private:
   void read_default(const YamlNode& node) {
-    const std::optional<size_t> word = reader_.word(node, "default effect", std::span(kEffects));
+    const std::optional<size_t> word = reader_.word(node, "default effect", std::span(kDefaults));
     if (!word) return;
     const Effect effect = effect_of(*word);
     if (!source_.stated_default) {
@@ -140,12 +142,15 @@ class FileParser {
     rule.file = file_;
     rule.line = node.line;
     rule.column = node.column;
+    bool masks = false;
     if (reader_.map(node, "the rule", kRuleKeys)) {
       read_name(node, rule);
-      if (const YamlNode* then = reader_.require(node, "then", described(rule), "`then: allow` or `then: block`")) {
+      if (const YamlNode* then =
+              reader_.require(node, "then", described(rule), "`then: allow`, `then: block` or `then: mask`")) {
         if (const auto word = reader_.word(*then, "effect", kEffects)) {
           rule.effect = effect_of(*word);
-          if (rule.effect == Effect::block && FieldReader::find(node, "because") == nullptr) {
+          masks = kEffects[*word].text == "mask";
+          if (!masks && rule.effect == Effect::block && FieldReader::find(node, "because") == nullptr) {
             reader_.warning(node, described(rule) + " has no `because`", "it is shown to whoever is refused");
           }
         }
@@ -153,8 +158,28 @@ class FileParser {
       read_because(node, rule);
       if (const YamlNode* when = reader_.require(node, "when", described(rule), std::string(kEveryCommand)))
         read_when(*when, rule);
+      if (masks) return add_mask_rule(node, std::move(rule));
+      for (const std::string_view key : {"data", "style"}) {
+        if (const YamlNode* found = FieldReader::find(node, key))
+          reader_.error(*found, quoted(key) + " belongs to `then: mask`");
+      }
     }
     source_.rules.push_back(std::move(rule));
+  }
+
+  // About whole sessions: what one command would change in the masking of the next, nobody could follow.
+  void add_mask_rule(const YamlNode& node, Rule rule) {
+    if (const YamlNode* when = FieldReader::find(node, "when"); when != nullptr && when->kind == YamlNode::Kind::map) {
+      for (const std::string_view key : {"statement", "tables", "functions"}) {
+        if (const YamlNode* found = FieldReader::find(*when, key))
+          reader_.error(*found, quoted(key) + " is no condition of a rule that masks",
+                        "such a rule is about whole sessions: target, protocol, direction, identity");
+      }
+    }
+    MaskRule mask;
+    mask.when = std::move(rule);
+    read_mask_rule(node, reader_, mask);
+    source_.mask_rules.push_back(std::move(mask));
   }
 
   static std::string described(const Rule& rule) { return rule.name.empty() ? "the rule" : "rule `" + rule.name + "`"; }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "policies/rules/masking.h"
 #include "policies/rules/problem.h"
 #include "policies/rules/rule.h"
 #include "policies/rules/yaml_document.h"
@@ -26,6 +27,7 @@ struct StatedDefault {
 // What the files read so far add up to.
 struct RuleSource {
   std::vector<Rule> rules;
+  std::vector<MaskRule> mask_rules;
   std::optional<StatedDefault> stated_default;
 };
 

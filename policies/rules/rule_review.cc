@@ -17,9 +17,13 @@ std::string place(const Rule& rule) {
   return rule.file + ":" + std::to_string(rule.line);
 }
 
-void review_names(const std::vector<Rule>& rules, Problems& problems) {
+void review_names(const RuleSource& source, Problems& problems) {
   std::unordered_map<std::string_view, const Rule*> seen;
-  for (const Rule& rule : rules) {
+  std::vector<const Rule*> rules;
+  for (const Rule& rule : source.rules) rules.push_back(&rule);
+  for (const MaskRule& rule : source.mask_rules) rules.push_back(&rule.when);
+  for (const Rule* each : rules) {
+    const Rule& rule = *each;
     if (rule.name.empty()) continue;  // reported already
     const auto [first, is_new] = seen.emplace(rule.name, &rule);
     if (!is_new) {
@@ -76,12 +80,13 @@ void review_shadows(const std::vector<Rule>& rules, Problems& problems) {
 
 void review_rules(const RuleSource& source, const std::vector<std::string>& target_names, Problems& problems) {
   const Effect default_effect = source.stated_default ? source.stated_default->effect : Effect::allow;
-  review_names(source.rules, problems);
+  review_names(source, problems);
   if (has_errors(problems)) return;  // half a rule is not worth advice
   for (const Rule& rule : source.rules) {
     review_targets(rule, target_names, problems);
     review_effect(rule, default_effect, problems);
   }
+  for (const MaskRule& rule : source.mask_rules) review_targets(rule.when, target_names, problems);
   if (source.rules.size() <= kReviewedRulesMax) {
     review_shadows(source.rules, problems);
   } else {

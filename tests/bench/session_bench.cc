@@ -53,7 +53,8 @@ struct Lab {
   Lab() : outbox(ring), statements({1, 2}), policies(no_rules()) {
     std::string why;
     scanner = need(policies::CardScanner::create(why), "no card scanner");
-    context.emplace(GateContext{outbox, statements, *scanner, analyst, policies, policy_cache, clock, excerpt, counters,
+    scanners.emplace(*scanner);
+    context.emplace(GateContext{outbox, statements, *scanner, *scanners, analyst, policies, policy_cache, clock, excerpt, counters,
                                 Durability::relaxed});
     SessionSubject subject;
     subject.info.id = "00000000000000aa";
@@ -84,6 +85,7 @@ struct Lab {
   EventOutbox outbox;
   command::StatementCache<AnalysedStatement> statements;
   std::unique_ptr<policies::CardScanner> scanner;
+  std::optional<policies::ScannerDesk> scanners;
   DirectAnalyst analyst;
   PolicySource policies;
   policies::PolicyCache policy_cache;

@@ -24,7 +24,7 @@ ALLOWED = {
     "parsers/ssh": {"parsers/base"},
     "parsers/mcp": {"parsers/base", "parsers/http1"},
     "parsers/sql": {"parsers/base"},
-    "policies/rules": set(),
+    "policies/rules": {"policies/cards"},
     "policies/cards": set(),
     "daemon/base": set(),
     "daemon/command": {"daemon/base", "parsers/sql", "parsers/base", "policies/rules", "policies/cards"},

@@ -43,7 +43,8 @@ struct GateRig {
     std::string why;
     scanner = policies::CardScanner::create(why);
     EXPECT_NE(scanner, nullptr) << why;
-    context.emplace(GateContext{outbox, statements, *scanner, analyst, policies, policy_cache, clock, excerpt, counters,
+    scanners.emplace(*scanner);
+    context.emplace(GateContext{outbox, statements, *scanner, *scanners, analyst, policies, policy_cache, clock, excerpt, counters,
                                 durability});
     SessionSubject subject;
     subject.info.id = "00000000000000aa";
@@ -108,6 +109,7 @@ struct GateRig {
   EventOutbox outbox;
   command::StatementCache<AnalysedStatement> statements;
   std::unique_ptr<policies::CardScanner> scanner;
+  std::optional<policies::ScannerDesk> scanners;
   ScriptedAnalyst analyst;
   PolicySource policies;
   policies::PolicyCache policy_cache;

@@ -111,16 +111,13 @@ rules:
             (Lines{
                 "6:5 error not yet supported: `approvers` [this version would ignore it; take it out]",
                 "7:5 error not yet supported: `within` [this version would ignore it; take it out]",
-                "5:11 error not yet supported: `hold` [one of: allow, block]",
+                "5:11 error not yet supported: `hold` [one of: allow, block, mask]",
                 "4:25 error not yet supported: `columns` [this version would ignore it; take it out]",
                 "4:65 error not yet supported: `pod` [this version would ignore it; take it out]",
                 "4:73 error not yet supported: `token` [this version would ignore it; take it out]",
                 "4:84 error not yet supported: `client` [this version would ignore it; take it out]",
-                "11:5 error not yet supported: `data` [this version would ignore it; take it out]",
-                "12:5 error not yet supported: `style` [this version would ignore it; take it out]",
-                "10:11 error not yet supported: `mask` [one of: allow, block]",
                 "13:74 error not yet supported: `expires` [this version would ignore it; take it out]",
-                "13:66 error not yet supported: `reveal` [one of: allow, block]",
+                "13:66 error not yet supported: `reveal` [one of: allow, block, mask]",
                 "13:33 error not yet supported: `inbound` [one of: outbound]",
                 "13:52 error not yet supported: `mysql` [one of: postgres]",
             }));
@@ -148,7 +145,7 @@ TEST(PolicyText, WhatIsMissingOrOfTheWrongShape) {
             (Lines{"2:8 error `rules` has to be a list [each rule begins with `- name: …`]"}));
   EXPECT_EQ(lines_of("version: 1\nrules:\n  - {}\n"),
             (Lines{"3:5 error the rule lacks `name` [the name is shown to whoever is refused, and recorded]",
-                   "3:5 error the rule lacks `then` [`then: allow` or `then: block`]",
+                   "3:5 error the rule lacks `then` [`then: allow`, `then: block` or `then: mask`]",
                    "3:5 error the rule lacks `when` [to match every command, say `when: {target: \"*\"}`]"}));
   EXPECT_EQ(lines_of("version: 1\nrules:\n  - text\n").size(), 1u);
   for (const char* empty : {"", "{}"}) {

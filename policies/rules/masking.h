@@ -1,0 +1,36 @@
+// What `then: mask` rules say (docs/policy.md, "Masking"): how card numbers are masked, and what else is. They are
+// about whole sessions, so that they are decided once for each. Masking itself is on without any rule. Immutable; any
+// thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "policies/cards/card_scanner.h"
+#include "policies/cards/data_patterns.h"
+#include "policies/rules/rule.h"
+
+namespace sluice::policies {
+
+class PolicySet;
+
+struct MaskRule {
+  Rule when;  // name, place, and conditions on the subject alone
+  std::optional<MaskStyle> style;
+  std::vector<DataPattern> data;
+  DataSet set = 0;  // the same, as bits of the policy set's patterns
+};
+
+// What is masked in one session, and how.
+struct Masking {
+  MaskStyle style = MaskStyle::bin6_last4;
+  DataSet data = 0;
+  std::shared_ptr<const DataPatterns> patterns;  // null where the policy names none
+};
+
+// Of the rules that match, also of those that only may: everything that any of them names, and the strictest style.
+// bin8_last4, which shows more than the usual style, takes a rule that matches for certain.
+[[nodiscard]] Masking masking_for(const PolicySet& set, const Subject& subject);
+
+}  // namespace sluice::policies
