@@ -20,8 +20,9 @@ Result<DataChoice> DataChoice::create(const DataOptions& options) {
   const auto add = [&](policies::DataPattern pattern) {
     const auto same = [&](const policies::DataPattern& other) { return other.name == pattern.name; };
     const auto known = std::find_if(wanted.begin(), wanted.end(), same);
-    if (known == wanted.end()) wanted.push_back(std::move(pattern));
-    return known == wanted.end() || *known == pattern;
+    if (known != wanted.end()) return *known == pattern;
+    wanted.push_back(std::move(pattern));
+    return true;
   };
   for (const std::string& kind : options.kinds) {
     if (std::find(kCardWords.begin(), kCardWords.end(), kind) != kCardWords.end()) continue;

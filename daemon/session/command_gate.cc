@@ -1,9 +1,11 @@
 #include "daemon/session/command_gate.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "daemon/command/function_call.h"
 #include "daemon/command/statement.h"
+#include "policies/cards/masked_value.h"
 #include "policies/rules/masking.h"
 
 namespace sluice::session {
@@ -20,6 +22,7 @@ constexpr std::string_view kCancelled = "canceling statement due to user request
 RefusalReason reason_of(std::string_view sqlstate) {
   if (sqlstate == "42501") return RefusalReason::policy;
   if (sqlstate == "57014") return RefusalReason::withdrawn;
+  if (sqlstate == kMaskedWriteState) return RefusalReason::masked_value;
   return RefusalReason::unsupported;
 }
 
@@ -53,6 +56,16 @@ sql::TextSettings for_sql(const TextSettings& settings) {
 uint64_t fingerprint(std::string_view text) {
   static constexpr command::HashKey kFixedKey{0x736c756963652d31, 0x736c756963652d32};
   return command::keyed_hash(text, kFixedKey);
+}
+
+// Could it write? What cannot be told may.
+bool may_write(const StatementFacts& facts) {
+  using Kind = policies::StatementKind;
+  constexpr policies::KindMask kWriting = policies::kind_bit(Kind::insert) | policies::kind_bit(Kind::update) |
+                                          policies::kind_bit(Kind::merge) | policies::kind_bit(Kind::call) |
+                                          policies::kind_bit(Kind::do_) | policies::kind_bit(Kind::unknown);
+  return !facts.kinds_complete || std::any_of(facts.kinds.begin(), facts.kinds.end(),
+                                              [](Kind kind) { return (policies::kind_bit(kind) & kWriting) != 0; });
 }
 
 const StatementFacts& no_facts() {
@@ -94,6 +107,7 @@ void CommandGate::refresh_policy() {
   assert(masking_.scanner != nullptr);
   masking_.style = masking.style;
   masking_.short_values = masking.data != 0;
+  masking_.refuse_masked_writes = masking.refuse_masked_writes;
 }
 
 MaskingInForce CommandGate::masking() {
@@ -250,9 +264,25 @@ Answer CommandGate::withdraw(const CommandRequest& request) {
   return refuse(request, statement, facts, {}, std::string(kCancelled), "57014");
 }
 
+// An application that saves what it read, say. Its Execute was decided with its Bind, and COPY data is looked at as it
+// comes.
+bool CommandGate::writes_mask_back(const CommandRequest& request, const AnalysedRef& statement,
+                                   const StatementFacts& facts) const {
+  if (!masking_.refuse_masked_writes) return false;
+  const bool decides = request.stage == Stage::query || request.stage == Stage::parse || request.stage == Stage::bind ||
+                       request.stage == Stage::function_call;
+  if (!decides) return false;
+  const bool in_text = statement != nullptr && statement->carries_mask;
+  const auto in_value = [](const BindValue& value) { return policies::holds_masked_card(value.bytes); };
+  if (!in_text && std::none_of(request.values.begin(), request.values.end(), in_value)) return false;
+  return request.stage == Stage::function_call || may_write(facts);
+}
+
 Answer CommandGate::let_go(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
                            const policies::Decision& decision) {
   assert(decision.permit.has_value());
+  if (writes_mask_back(request, statement, facts))
+    return refuse(request, statement, facts, {}, std::string(kMaskedWrite), std::string(kMaskedWriteState));
   remember_names(request, statement);
   if (!request.record_intent) return Passed{*decision.permit, statement, 0};
   const CommandId command = ++last_command_;
@@ -363,6 +393,8 @@ void CommandGate::note(SessionNote kind, std::string_view detail) {
         return {EventType::protocol_violation, EventOutcome::refused};
       case SessionNote::refused_replication:
         return {EventType::connect_refused, EventOutcome::refused};
+      case SessionNote::masked_write:
+        return {EventType::command_blocked, EventOutcome::refused};
       case SessionNote::limit_exceeded:
         return {EventType::limit_exceeded, EventOutcome::refused};
     }
@@ -370,6 +402,7 @@ void CommandGate::note(SessionNote kind, std::string_view detail) {
   }();
   if (kind == SessionNote::protocol_violation) tally_.refused(RefusalReason::protocol);
   if (kind == SessionNote::refused_replication) tally_.refused(RefusalReason::unsupported);
+  if (kind == SessionNote::masked_write) tally_.refused(RefusalReason::masked_value);
   if (kind == SessionNote::limit_exceeded) tally_.refused(RefusalReason::limit);
   EventBuilder noted = event(meaning.type, meaning.outcome);
   noted.detail(detail);

@@ -65,6 +65,8 @@ class CommandGate final : public SessionGate {
   [[nodiscard]] Answer decide_function_call(const CommandRequest& request);
   [[nodiscard]] Answer decide_cancel(const CommandRequest& request);
   [[nodiscard]] Answer withdraw(const CommandRequest& request);
+  [[nodiscard]] bool writes_mask_back(const CommandRequest& request, const AnalysedRef& statement,
+                                      const policies::StatementFacts& facts) const;
   [[nodiscard]] Answer let_go(const CommandRequest& request, const AnalysedRef& statement,
                               const policies::StatementFacts& facts, const policies::Decision& decision);
   [[nodiscard]] Answer refuse(const CommandRequest& request, const AnalysedRef& statement,

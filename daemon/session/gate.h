@@ -44,6 +44,7 @@ struct Statement {
   std::vector<std::string> prepares;     // names of SQL-level PREPARE, in order
   std::vector<std::string> executes;     // names of SQL-level EXECUTE
   std::vector<std::string> deallocates;  // names of SQL-level DEALLOCATE; "*" for ALL and DISCARD ALL
+  bool carries_mask = false;             // a masked card number stands in the text
   bool copies_in = false;                // holds COPY … FROM STDIN
 };
 using StatementRef = std::shared_ptr<const Statement>;
@@ -115,7 +116,8 @@ struct FindingCount {
 struct MaskingInForce {
   policies::CardScanner* scanner = nullptr;  // null: the one that the machine was made with
   policies::MaskStyle style = policies::MaskStyle::bin6_last4;
-  bool short_values = false;  // values too short for a card number are to be looked at too
+  bool refuse_masked_writes = true;  // data that carries a masked card number back
+  bool short_values = false;         // values too short for a card number are to be looked at too
 };
 
 // Things that end or describe a session and belong in the record.
@@ -124,8 +126,14 @@ enum class SessionNote : uint8_t {
   authentication_failed,
   protocol_violation,
   refused_replication,
-  limit_exceeded
+  limit_exceeded,
+  masked_write,  // COPY data that carries a masked card number; the COPY was made to fail
 };
+
+// What is said to whoever writes a masked card number back.
+inline constexpr std::string_view kMaskedWrite =
+    "blocked: a masked card number stands in what is to be written; it would destroy the number that it stands for";
+inline constexpr std::string_view kMaskedWriteState = "22023";  // invalid_parameter_value
 
 class Gate {
  public:

@@ -310,6 +310,7 @@ PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes
   // The client waits wherever a COPY may begin; one that nobody saw coming would find it ahead.
   if (!head.may_copy_in) return unexpected(tag);
   copy_in_ = true;
+  copy_in_masks_.reset();
   copy_undecided_ = false;
   if (wait_ == Wait::server) wait_ = Wait::none;
   if (client_ended_) end_session(CloseReason::client_left, {}, {});  // nobody is there to send the data

@@ -5,6 +5,8 @@
 
 namespace sluice::session {
 namespace {
+
+constexpr std::string_view kBadCopyFile = "22P04";
 using policies::Permit;
 using policies::Upkeep;
 }  // namespace
@@ -39,7 +41,7 @@ size_t PostgresMachine::client_step(Bytes rest, Actions& actions) {
     skipping_ -= size;
     return size;
   }
-  if (copy_in_left_ > 0) return pass_binary_copy_in(rest, actions);
+  if (copy_in_left_ > 0) return pass_large_copy_in(rest, actions);
   if (collect_bytes_ != 0) return collect(rest, actions);
   if (stage_ == Stage::cancel) return rest.size();
   if (stage_ == Stage::startup) return on_startup(rest, actions);
@@ -87,12 +89,8 @@ size_t PostgresMachine::begin_large(const postgres::Frame& frame, Bytes rest, Ac
   }
   if (frame.tag == kCopyData) {
     if (copy_in_) {
-      if (copy_binary_) {
-        copy_in_left_ = frame.body_bytes;
-        return postgres::kHeaderBytes;
-      }
-      pending_.front().bytes += frame.body_bytes;
-      passing_ = total;
+      copy_in_left_ = frame.body_bytes;
+      return postgres::kHeaderBytes;
     } else {
       skipping_ = total;
     }
@@ -156,7 +154,7 @@ PostgresMachine::Verdict PostgresMachine::on_copy_in_message(uint8_t tag, Bytes 
   using namespace postgres::frontend;
   switch (tag) {
     case kCopyData:
-      if (copy_binary_ && !copy_in_is_sound(message.subspan(postgres::kHeaderBytes), actions)) return Verdict::done;
+      if (!copy_in_may_go(message.subspan(postgres::kHeaderBytes), actions)) return Verdict::done;
       pending_.front().bytes += message.size() - postgres::kHeaderBytes;
       actions.to_server(message, Permit::for_upkeep(Upkeep::copy_data));
       return Verdict::done;
@@ -179,12 +177,20 @@ PostgresMachine::Verdict PostgresMachine::on_copy_in_message(uint8_t tag, Bytes 
   }
 }
 
-// Looks at the next bytes of COPY data in binary format. Where they are malformed the COPY is refused.
-bool PostgresMachine::copy_in_is_sound(ConstBytes payload, Actions& actions) {
+// Looks at the next bytes of COPY data: for card numbers that were masked, and in binary format for what is malformed.
+// Where there is such the COPY is refused.
+bool PostgresMachine::copy_in_may_go(ConstBytes payload, Actions& actions) {
+  if (copy_in_masks_.holds(payload) && gate_.masking().refuse_masked_writes) {
+    gate_.note(SessionNote::masked_write, kMaskedWrite);
+    refuse_copy_in(kMaskedWrite, kMaskedWriteState, actions);
+    return false;
+  }
+  if (!copy_binary_) return true;
   while (!payload.empty()) {
     const postgres::BinaryCopyReader::Piece piece = copy_reader_.next(payload);
     if (piece.kind == postgres::BinaryCopyReader::PieceKind::malformed) {
-      refuse_copy_in(piece.why, actions);
+      gate_.note(SessionNote::protocol_violation, std::string("COPY in binary format: ").append(piece.why));
+      refuse_copy_in(piece.why, kBadCopyFile, actions);
       return false;
     }
     payload = payload.subspan(piece.size);
@@ -194,12 +200,12 @@ bool PostgresMachine::copy_in_is_sound(ConstBytes payload, Actions& actions) {
 
 // A message larger than the window goes on as several, so that what turns out malformed can still be refused between
 // two of them. The server pays no heed to where messages end.
-size_t PostgresMachine::pass_binary_copy_in(Bytes rest, Actions& actions) {
+size_t PostgresMachine::pass_large_copy_in(Bytes rest, Actions& actions) {
   const size_t size = std::min<uint64_t>(copy_in_left_, rest.size());
   if (size < copy_in_left_ && size < kStreamPartMin) return 0;
   copy_in_left_ -= size;
   // Refused, or the server ended the COPY: what is left of the message means nothing any more.
-  if (!copy_in_ || !copy_in_is_sound(rest.first(size), actions)) return size;
+  if (!copy_in_ || !copy_in_may_go(rest.first(size), actions)) return size;
   pending_.front().bytes += size;
   actions.to_server_copy(postgres::build_copy_data_header(size), Permit::for_upkeep(Upkeep::copy_data));
   actions.to_server(rest.first(size), Permit::for_upkeep(Upkeep::copy_data));

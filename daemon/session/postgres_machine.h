@@ -29,6 +29,7 @@
 #include "parsers/postgres/build.h"
 #include "parsers/postgres/framing.h"
 #include "parsers/postgres/startup.h"
+#include "policies/cards/masked_value.h"
 
 namespace sluice::session {
 
@@ -101,8 +102,8 @@ class PostgresMachine final : public Machine {
   size_t collect(Bytes rest, Actions& actions);
   Verdict on_client_message(uint8_t tag, Bytes message, uint64_t total_bytes, Actions& actions);
   Verdict on_copy_in_message(uint8_t tag, Bytes message, Actions& actions);
-  [[nodiscard]] bool copy_in_is_sound(ConstBytes payload, Actions& actions);
-  size_t pass_binary_copy_in(Bytes rest, Actions& actions);
+  [[nodiscard]] bool copy_in_may_go(ConstBytes payload, Actions& actions);
+  size_t pass_large_copy_in(Bytes rest, Actions& actions);
   Verdict on_ready_message(uint8_t tag, Bytes message, uint64_t total_bytes, Actions& actions);
   Verdict on_sync(Bytes message, Actions& actions);
   Verdict on_terminate(Bytes message, Actions& actions);
@@ -127,7 +128,7 @@ class PostgresMachine final : public Machine {
   [[nodiscard]] std::string random_name();
   void stand_in_for(PendingKind kind, Refused refused, std::string_view name, Actions& actions);
   void refuse_large(uint8_t tag, ConstBytes head, Actions& actions);
-  void refuse_copy_in(std::string_view why, Actions& actions);
+  void refuse_copy_in(std::string_view why, std::string_view sqlstate, Actions& actions);
   [[nodiscard]] bool rewrites(const StandIn& stand_in, bool fatal, std::string_view sqlstate, ConstBytes message) const;
   [[nodiscard]] bool mentions_stand_in(ConstBytes message) const;
 
@@ -240,9 +241,10 @@ class PostgresMachine final : public Machine {
   std::vector<std::vector<uint8_t>> spent_;  // large messages that the last step's actions borrowed
   bool discarding_ = false;                  // the server ignores everything up to the next Sync, or will: so do we
   bool copy_in_ = false;                     // the server takes COPY data
-  uint64_t copy_in_left_ = 0;                // bytes of a large CopyData message in binary format still to come
-  bool copy_undecided_ = false;              // a command in flight may make it so: what comes next depends on it
-  bool unflushed_ = false;                   // the server may sit on answers
+  policies::MaskedCardStream copy_in_masks_;
+  uint64_t copy_in_left_ = 0;    // bytes of a large CopyData message in binary format still to come
+  bool copy_undecided_ = false;  // a command in flight may make it so: what comes next depends on it
+  bool unflushed_ = false;       // the server may sit on answers
   bool terminated_ = false;
   bool client_ended_ = false;
   bool client_left_over_ = false;  // the last look at the client's bytes did not take them all

@@ -13,7 +13,6 @@ using policies::Upkeep;
 
 constexpr std::string_view kAbortedTransaction = "25P02";
 constexpr std::string_view kQueryCanceled = "57014";
-constexpr std::string_view kBadCopyFile = "22P04";
 
 // SplitMix64: well spread names from one seed.
 uint64_t next_random(uint64_t& state) {
@@ -87,12 +86,11 @@ void PostgresMachine::refuse_large(uint8_t tag, ConstBytes head, Actions& action
                actions);
 }
 
-// COPY data that is not what it should be. None of it that is not understood has gone to the server, and none of what
-// follows will; the COPY fails as the server itself would have had it fail.
-void PostgresMachine::refuse_copy_in(std::string_view why, Actions& actions) {
-  gate_.note(SessionNote::protocol_violation, std::string("COPY in binary format: ").append(why));
+// COPY data that is not what it should be, or that must not be written. None of it that is not understood has gone to
+// the server, and none of what follows will; the COPY fails as the server itself would have had it fail.
+void PostgresMachine::refuse_copy_in(std::string_view why, std::string_view sqlstate, Actions& actions) {
   Pending& head = pending_.front();
-  head.stand_in = std::make_unique<StandIn>(StandIn{std::string(why), std::string(kBadCopyFile), random_name(), true});
+  head.stand_in = std::make_unique<StandIn>(StandIn{std::string(why), std::string(sqlstate), random_name(), true});
   ++stand_ins_;
   copy_in_ = false;
   // A text that fails begins no other COPY, and what the client sends from here on may be waiting for its own.

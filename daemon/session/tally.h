@@ -39,11 +39,12 @@ enum class RefusalReason : uint8_t {
   protocol,         // not a message of the protocol, or not allowed there
   log_unavailable,  // the audit log cannot be written
   withdrawn,        // the client cancelled it while it waited here
+  masked_value,     // it would have written a masked card number back
 };
-inline constexpr size_t kRefusalReasonCount = 6;
+inline constexpr size_t kRefusalReasonCount = 7;
 [[nodiscard]] constexpr std::string_view to_string(RefusalReason reason) {
-  constexpr std::array<std::string_view, kRefusalReasonCount> kWords = {"policy",   "unsupported",     "limit",
-                                                                        "protocol", "log_unavailable", "withdrawn"};
+  constexpr std::array<std::string_view, kRefusalReasonCount> kWords = {
+      "policy", "unsupported", "limit", "protocol", "log_unavailable", "withdrawn", "masked_value"};
   return kWords[static_cast<size_t>(reason)];
 }
 

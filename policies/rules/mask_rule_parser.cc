@@ -9,6 +9,7 @@ namespace {
 constexpr Word kData[] = {{"pan"}, {"cvv"}, {"track"}, {"iban"}, {"email"}, {"ssn"}};
 constexpr size_t kCardWords = 3;
 constexpr Word kStyles[] = {{"bin6_last4"}, {"last4"}, {"full"}, {"bin8_last4"}};
+constexpr Word kWrites[] = {{"refuse"}, {"allow"}};
 constexpr Word kPatternKeys[] = {{"name"}, {"pattern"}};
 
 void read_pattern(const YamlNode& node, FieldReader& reader, MaskRule& out) {
@@ -56,6 +57,10 @@ void read_mask_rule(const YamlNode& rule, FieldReader& reader, MaskRule& out) {
     read_data(*data, reader, out, cards);
   } else {
     cards = true;
+  }
+  if (const YamlNode* writes = FieldReader::find(rule, "masked_writes")) {
+    if (const auto word = reader.word(*writes, "way with masked writes", kWrites))
+      out.allow_masked_writes = kWrites[*word].text == "allow";
   }
   const YamlNode* const style = FieldReader::find(rule, "style");
   if (style == nullptr) return;

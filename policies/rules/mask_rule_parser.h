@@ -1,4 +1,4 @@
-// The part of the policy language that is about masking: `style` and `data` of a rule with `then: mask`. Threading:
+// The part of the policy language that is about masking: `style`, `data` and `masked_writes` of a rule with `then: mask`. Threading:
 // none.
 #pragma once
 

@@ -35,6 +35,7 @@ Masking masking_for(const PolicySet& set, const Subject& subject) {
     const Match match = rule.when.match_subject(subject);
     if (match == Match::no) continue;
     masking.data |= rule.set;
+    if (rule.allow_masked_writes && match == Match::yes) masking.refuse_masked_writes = false;
     if (rule.style) stricter(match == Match::yes ? certain : possible, *rule.style);
   }
   if (certain) masking.style = *certain;

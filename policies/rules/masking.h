@@ -18,6 +18,7 @@ class PolicySet;
 struct MaskRule {
   Rule when;  // name, place, and conditions on the subject alone
   std::optional<MaskStyle> style;
+  bool allow_masked_writes = false;
   std::vector<DataPattern> data;
   DataSet set = 0;  // the same, as bits of the policy set's patterns
 };
@@ -25,6 +26,7 @@ struct MaskRule {
 // What is masked in one session, and how.
 struct Masking {
   MaskStyle style = MaskStyle::bin6_last4;
+  bool refuse_masked_writes = true;  // of card numbers masked with stars
   DataSet data = 0;
   std::shared_ptr<const DataPatterns> patterns;  // null where the policy names none
 };

@@ -23,6 +23,7 @@ constexpr Word kRuleKeys[] = {{"name"},
                               {"in_transaction", kLater},
                               {"data"},
                               {"style"},
+                              {"masked_writes"},
                               {"expires", kLater}};
 constexpr Word kWhenKeys[] = {
     {"target"},           {"direction"},         {"protocol"},        {"statement"},      {"tables"},
@@ -159,7 +160,7 @@ class FileParser {
       if (const YamlNode* when = reader_.require(node, "when", described(rule), std::string(kEveryCommand)))
         read_when(*when, rule);
       if (masks) return add_mask_rule(node, std::move(rule));
-      for (const std::string_view key : {"data", "style"}) {
+      for (const std::string_view key : {"data", "style", "masked_writes"}) {
         if (const YamlNode* found = FieldReader::find(node, key))
           reader_.error(*found, quoted(key) + " belongs to `then: mask`");
       }

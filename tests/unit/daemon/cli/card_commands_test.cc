@@ -154,6 +154,37 @@ TEST_F(CardCommands, ScanSaysWhatCannotBeReadAndGoesOn) {
   EXPECT_NE(read("err").find("none: No such file"), std::string::npos);
 }
 
+TEST_F(CardCommands, OtherDataIsFoundAndMaskedWhereItIsAskedFor) {
+  const std::string text = "E-1234 a@b.com 123-45-6789 4111111111111111\n";
+  MaskOptions mask;
+  mask.files = {file("a", text)};
+  mask.data = {{"pan", "email", "ssn", "email"}, {"emp=E-[0-9]{4}"}};
+  mask.report = true;
+  EXPECT_EQ(run_mask(mask, streams()), kSuccess);
+  EXPECT_EQ(read("out"), "*-**** *@*.*** ***-**-**** 411111******1111\n");
+  EXPECT_EQ(read("err").rfind(R"({"offset":0,"length":6,"kind":"emp","masked":"*-****"})", 0), 0U) << read("err");
+  ScanOptions scan;
+  scan.files = mask.files;
+  scan.data = {{"email"}, {}};
+  ASSERT_EQ(::ftruncate(out_.get(), 0), 0);
+  ASSERT_EQ(::lseek(out_.get(), 0, SEEK_SET), 0);
+  EXPECT_EQ(run_scan(scan, streams()), kNo);
+  EXPECT_NE(read("out").find("a:1: email *@*.*** at byte 7\n"), std::string::npos) << read("out");
+  EXPECT_EQ(read("out").find("ssn"), std::string::npos) << read("out");
+}
+
+TEST_F(CardCommands, DataThatThereIsNotIsSaid) {
+  const auto complaint = [&](const DataOptions& data) {
+    const Result<DataChoice> choice = DataChoice::create(data);
+    return choice ? std::string() : choice.error().message;
+  };
+  EXPECT_NE(complaint({{"emial"}, {}}).find("did you mean `email`?"), std::string::npos);
+  EXPECT_NE(complaint({{}, {"x"}}).find("NAME=REGEX"), std::string::npos);
+  EXPECT_NE(complaint({{}, {"x=a+"}}).find("no bound to its width"), std::string::npos);
+  EXPECT_NE(complaint({{}, {"x=abc", "x=abd"}}).find("named twice"), std::string::npos);
+  EXPECT_EQ(complaint({{}, {"x=abc", "x=abc"}}), "");
+}
+
 TEST_F(CardCommands, ScanIsNotSatisfiedWhereSomethingCouldNotBeRead) {
   ScanOptions options;
   options.files = {(directory_ / "none").string(), file("a", "nothing")};
