@@ -4,10 +4,13 @@
 
 #include <utility>
 
+#include "policies/cards/masked_value.h"
+
 namespace sluice::command {
 
 MaskedText mask_for_record(std::string text, policies::CardScanner& scanner) {
   MaskedText masked;
+  masked.carried_mask = policies::holds_masked_card({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   masked.text = std::move(text);
   // What the mask made must hold nothing either; where it does, whoever builds the event masks and counts that.
   if (policies::mask_text(scanner, masked.text) == 0) {

@@ -13,6 +13,7 @@ namespace sluice::command {
 struct MaskedText {
   std::string text;
   std::string sha256;          // of `text`, 32 raw bytes
+  bool carried_mask = false;   // as sent it held a card number that is masked
   bool scanned_clean = false;  // looked at once more, and nothing was found
 };
 

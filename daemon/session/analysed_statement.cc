@@ -3,7 +3,6 @@
 #include <atomic>
 
 #include "daemon/command/statement.h"
-#include "policies/cards/masked_value.h"
 
 namespace sluice::session {
 
@@ -22,7 +21,7 @@ AnalysedRef make_statement(command::MaskedText masked, sql::Analysis analysis) {
   statement->prepares = std::move(analysis.prepares);
   statement->executes = std::move(analysis.executes);
   statement->deallocates = std::move(analysis.deallocates);
-  statement->carries_mask = policies::holds_masked_card({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  statement->carries_mask = masked.carried_mask;
   statement->copies_in = analysis.copies_in;
   statement->only_executes_open = analysis.only_executes_open;
   auto stored = std::make_shared<events::StoredText>();

@@ -29,7 +29,7 @@ struct StreamMemory {
   uint32_t elements_left = 0;
   uint32_t element_left = 0;  // bytes of the array element that are still to come
 };
-static_assert(sizeof(StreamMemory) <= sizeof(StreamState));
+static_assert(sizeof(StreamMemory) <= sizeof(StreamState::bytes));
 
 struct Part;  // value_part.h
 

@@ -11,7 +11,7 @@ _sluice() {
     fi
     if [[ -n $skip ]]; then skip=''; continue; fi
     case $word in
-      --config|--head|--dir|--policy|--exclude|--filter|--include|--limit|--max-expanded|--max-file-size|--max-findings|--since|--style|--target|--threads|--until) skip=yes; continue ;;
+      --config|--head|--dir|--policy|--data|--exclude|--filter|--include|--limit|--max-expanded|--max-file-size|--max-findings|--pattern|--since|--style|--target|--threads|--until) skip=yes; continue ;;
       -*) continue ;;
     esac
     if [[ $known == *" ${path:+$path/}$word "* ]]; then path=${path:+$path/}$word; fi
@@ -19,7 +19,7 @@ _sluice() {
   case $previous in
     --config|--head) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --dir|--policy) COMPREPLY=($(compgen -d -- "$current")); return ;;
-    --exclude|--filter|--include|--limit|--max-expanded|--max-file-size|--max-findings|--since|--style|--target|--threads|--until) return ;;
+    --data|--exclude|--filter|--include|--limit|--max-expanded|--max-file-size|--max-findings|--pattern|--since|--style|--target|--threads|--until) return ;;
   esac
   case ${path//\// } in
     '') words='run guard unload check doctor try demo version status reload sessions connections events audit mask scan -h --help --config --version' ;;
@@ -43,8 +43,8 @@ _sluice() {
     'events') words='-h --help --config --json --since --until --filter --limit -f --follow --dir' ;;
     'audit') words='verify -h --help --config' ;;
     'audit verify') words='-h --help --config --json --dir --head' ;;
-    'mask') words='-h --help --config --style --report' files=yes ;;
-    'scan') words='-h --help --config --json --include --exclude --follow-links --no-archives --max-file-size --max-expanded --max-findings --threads' files=yes ;;
+    'mask') words='-h --help --config --style --data --pattern --report' files=yes ;;
+    'scan') words='-h --help --config --json --data --pattern --include --exclude --follow-links --no-archives --max-file-size --max-expanded --max-findings --threads' files=yes ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   if [[ -n $files && $current != -* ]]; then COMPREPLY+=($(compgen -f -- "$current")); fi

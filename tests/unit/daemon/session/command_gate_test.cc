@@ -110,6 +110,51 @@ TEST(CommandGate, NoRawCardNumberIsEverRecorded) {
   EXPECT_EQ(rig.counters.self_findings.load(), 0u) << "the last scan found what the first should have";
 }
 
+TEST(CommandGate, AMaskedNumberIsNotWrittenBack) {
+  GateRig rig;
+  const auto refusal = [](const Answer& answer) {
+    const auto* refused = std::get_if<Refused>(&answer);
+    return refused != nullptr ? refused->sqlstate : std::string();
+  };
+  for (const char* text : {"insert into cards values ('411111******1111')", "update cards set pan = '************1111'",
+                           "with x as (update cards set pan = '4111 11** **** 1111' returning 1) select 1",
+                           "call save('411111******1111')", "do $$ begin perform 1; -- 411111******1111\n end $$"}) {
+    EXPECT_EQ(refusal(rig.query(text)), "22023") << text;
+  }
+  for (const char* text :
+       {"select * from cards where pan = '411111******1111'", "delete from cards where pan = '411111******1111'",
+        "insert into cards values ('4111111111111111')", "insert into cards values ('****')"}) {
+    EXPECT_NE(passed(rig.query(text)), nullptr) << text;
+  }
+  const std::string masked = "411111******1111";
+  BindValue value;
+  value.bytes = {reinterpret_cast<const uint8_t*>(masked.data()), masked.size()};
+  value.bytes_total = masked.size();
+  const Answer insert = rig.query("insert into cards values ($1)");
+  EXPECT_EQ(refusal(rig.bind(passed(insert)->statement, {&value, 1})), "22023");
+  const Answer select = rig.query("select $1");
+  EXPECT_NE(passed(rig.bind(passed(select)->statement, {&value, 1})), nullptr);
+  const auto blocked = rig.take_events(sluice::events::COMMAND_BLOCKED);
+  ASSERT_EQ(blocked.size(), 6U);
+  EXPECT_NE(blocked[0].detail().find("a masked card number"), std::string::npos);
+}
+
+TEST(CommandGate, ARuleMayLetMaskedNumbersBeWritten) {
+  GateRig rig("version: 1\nrules:\n  - {name: a, when: {target: \"*\"}, then: mask, masked_writes: allow}\n");
+  EXPECT_NE(passed(rig.query("insert into cards values ('411111******1111')")), nullptr);
+}
+
+TEST(CommandGate, MaskingIsThatOfThePolicyInForce) {
+  GateRig rig;
+  EXPECT_EQ(rig.gate->masking().style, policies::MaskStyle::bin6_last4);
+  EXPECT_EQ(rig.gate->masking().scanner, rig.scanner.get());
+  rig.policies.replace(GateRig::load(
+      "version: 1\nrules:\n  - {name: a, when: {target: \"*\"}, then: mask, data: [pan, email], style: full}\n"));
+  EXPECT_EQ(rig.gate->masking().style, policies::MaskStyle::full);
+  EXPECT_NE(rig.gate->masking().scanner, rig.scanner.get());
+  EXPECT_TRUE(rig.gate->masking().short_values);
+}
+
 TEST(CommandGate, ABindValueThatIsNotWholeKeepsOnlyWhatIsSettled) {
   GateRig rig;
   const Answer parsed = rig.query("SELECT $1");

@@ -71,6 +71,15 @@ TEST(Masking, EachSessionHasTheDataOfItsRules) {
   EXPECT_EQ(names(masking(rules, "other")), std::vector<std::string>{});
 }
 
+TEST(Masking, MaskedWritesAreAllowedForCertainAlone) {
+  const std::string rules = "rules:\n  - {name: a, when: {identity: {user: alice}}, then: mask, masked_writes: allow}\n";
+  EXPECT_TRUE(masking("").refuse_masked_writes);
+  EXPECT_FALSE(masking(rules).refuse_masked_writes);
+  AttestedIdentity nobody = alice();
+  nobody.user.clear();
+  EXPECT_TRUE(masking(rules, "x", nobody).refuse_masked_writes);
+}
+
 TEST(Masking, DecidesNothingAboutCommands) {
   const auto set = testing::policy("default: block\nrules:\n  - {name: a, when: {target: \"*\"}, then: mask}\n");
   EXPECT_EQ(set->rule_count(), 1U);
