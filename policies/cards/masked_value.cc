@@ -10,7 +10,6 @@ namespace {
 
 constexpr size_t kCharactersMin = 13, kCharactersMax = 19;
 constexpr size_t kLastKept = 4;
-constexpr size_t kStarsMin = 3;
 
 bool is_digit(uint8_t c) {
   return c >= '0' && c <= '9';
@@ -20,6 +19,7 @@ bool is_separator(uint8_t c) {
 }
 
 constexpr size_t kFirstKept[] = {0, 6, 8};
+constexpr size_t kStarsMin[] = {0, 3, 2};
 
 // Stars in a row, with what digits may belong to them: other digits may stand a separator away.
 struct Row {
@@ -33,7 +33,7 @@ struct Row {
       for (size_t last = 0; last <= kLastKept; ++last) {
         const size_t all = kFirstKept[i] + stars + last;
         const bool fits = before[i] && behind[last] && all >= kCharactersMin && all <= kCharactersMax;
-        if (fits && (kFirstKept[i] != 0 ? stars >= kStarsMin : last == kLastKept)) return true;
+        if (fits && (kFirstKept[i] != 0 ? stars >= kStarsMin[i] : last == kLastKept)) return true;
       }
     }
     return false;

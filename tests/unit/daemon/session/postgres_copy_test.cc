@@ -209,7 +209,17 @@ TEST_P(PostgresLarge, LargeCopyDataOfTheClientStreams) {
   session.server(be::copy_response('G'));
   session.forget();
   session.client(fe::copy_data(large) + fe::copy_done());
-  EXPECT_TRUE(session.to_server == fe::copy_data(large) + fe::copy_done());
+  // A message larger than the window goes on as several, which mean the same.
+  std::string sent;
+  size_t at = 0;
+  while (at + 5 <= session.to_server.size() && session.to_server[at] == 'd') {
+    uint32_t size = 0;
+    for (size_t i = 1; i <= 4; ++i) size = size << 8 | static_cast<uint8_t>(session.to_server[at + i]);
+    sent += session.to_server.substr(at + 5, size - 4);
+    at += 1 + size;
+  }
+  EXPECT_TRUE(sent == large);
+  EXPECT_EQ(session.to_server.substr(at), fe::copy_done());
   session.server(be::complete("COPY 1") + be::ready());
   EXPECT_EQ(gate.completed.at(1).bytes, large.size());
 }
