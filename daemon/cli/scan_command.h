@@ -13,8 +13,8 @@
 namespace sluice::cli {
 
 struct ScanOptions {
-  std::vector<std::string> files;             // `-` or none: standard input; a directory: every regular file below it
-  bool json = false;                          // one JSON object per finding, and no summary
+  std::vector<std::string> files;  // `-` or none: standard input; a directory: every regular file below it
+  bool json = false;               // one JSON object per finding, and no summary
   DataOptions data;
   std::vector<std::string> include, exclude;  // globs
   bool follow_links = false;

@@ -22,7 +22,7 @@ struct TextHit {
   uint64_t line = 0;    // from 1
   policies::Finding finding;
   std::string_view name;  // of its kind: "pan", or that of a pattern; lives as long as the scanner
-  std::string masked;  // "411111******1111"
+  std::string masked;     // "411111******1111"
 };
 
 class TextSearch {

@@ -1,5 +1,5 @@
-// The part of the policy language that is about masking: `style`, `data` and `masked_writes` of a rule with `then: mask`. Threading:
-// none.
+// The part of the policy language that is about masking: `style`, `data` and `masked_writes` of a rule with `then:
+// mask`. Threading: none.
 #pragma once
 
 #include "policies/rules/field_reader.h"

@@ -54,8 +54,8 @@ struct Lab {
     std::string why;
     scanner = need(policies::CardScanner::create(why), "no card scanner");
     scanners.emplace(*scanner);
-    context.emplace(GateContext{outbox, statements, *scanner, *scanners, analyst, policies, policy_cache, clock, excerpt, counters,
-                                Durability::relaxed});
+    context.emplace(GateContext{outbox, statements, *scanner, *scanners, analyst, policies, policy_cache, clock,
+                                excerpt, counters, Durability::relaxed});
     SessionSubject subject;
     subject.info.id = "00000000000000aa";
     subject.info.target = "bench";

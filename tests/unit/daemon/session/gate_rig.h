@@ -44,8 +44,8 @@ struct GateRig {
     scanner = policies::CardScanner::create(why);
     EXPECT_NE(scanner, nullptr) << why;
     scanners.emplace(*scanner);
-    context.emplace(GateContext{outbox, statements, *scanner, *scanners, analyst, policies, policy_cache, clock, excerpt, counters,
-                                durability});
+    context.emplace(GateContext{outbox, statements, *scanner, *scanners, analyst, policies, policy_cache, clock,
+                                excerpt, counters, durability});
     SessionSubject subject;
     subject.info.id = "00000000000000aa";
     subject.info.target = "payments-db";

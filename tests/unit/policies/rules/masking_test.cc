@@ -72,7 +72,8 @@ TEST(Masking, EachSessionHasTheDataOfItsRules) {
 }
 
 TEST(Masking, MaskedWritesAreAllowedForCertainAlone) {
-  const std::string rules = "rules:\n  - {name: a, when: {identity: {user: alice}}, then: mask, masked_writes: allow}\n";
+  const std::string rules =
+      "rules:\n  - {name: a, when: {identity: {user: alice}}, then: mask, masked_writes: allow}\n";
   EXPECT_TRUE(masking("").refuse_masked_writes);
   EXPECT_FALSE(masking(rules).refuse_masked_writes);
   AttestedIdentity nobody = alice();
