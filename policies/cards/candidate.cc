@@ -65,9 +65,26 @@ bool is_whole_chain(const TextView& text, const Window& window) {
   return digits != width;
 }
 
+// A tab within a number is first of all the border between two columns. It counts as a separator where all are tabs,
+// the groups are those of a card, and no other column stands beside them.
+bool has_foreign_tabs(const TextView& text, const Window& window) {
+  size_t tabs = 0;
+  for (size_t i = 1; i < window.count; ++i) tabs += window.groups[i].before == Separator::tab ? 1 : 0;
+  if (tabs == 0) return false;
+  if (tabs + 1 != window.count || window.count < 3 || window.groups[0].digits != 4) return true;
+  const bool four_six = window.count == 3 && window.groups[1].digits == 6 && window.groups[2].digits >= 4;
+  for (size_t i = 1; i < window.count && !four_six; ++i) {
+    const uint8_t digits = window.groups[i].digits;
+    if (i + 1 < window.count ? digits != 4 : digits > 4) return true;
+  }
+  return text.at(static_cast<ptrdiff_t>(window.start) - 1) == '\t' ||
+         text.at(static_cast<ptrdiff_t>(window.end)) == '\t';
+}
+
 // Is this how people write card numbers?
 bool has_card_layout(const TextView& text, const Window& window) {
   if (window.count == 1) return true;
+  if (has_foreign_tabs(text, window)) return false;
   const bool uniform = uniform_separators(window);
   const bool dots = has_dot(window);
   if (dots && (!uniform || window.count < 3))

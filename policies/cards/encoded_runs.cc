@@ -200,7 +200,9 @@ void EncodedRuns::look(const Run& run) {
   }
   if (digits < kPanDigitsMin) return;
   const EncodedMemory& before = base64 ? *before_base64_ : *before_hex_;
-  const bool goes_on = run.start == 0 && before.size != 0 && before.place == run.place;
+  // Of a pair of hex that was cut, the second character is passed over: the byte counts as one before.
+  const size_t first = !base64 && before.place == 1 ? 1 : 0;
+  const bool goes_on = before.size != 0 && run.start == first && (first == 1 || before.place == run.place);
   const LeftContext left = goes_on ? left_of(before) : LeftContext{};
   text_found_.clear();
   scanner_->scan(TextView(decoded_, &left), Ending::complete, text_found_);

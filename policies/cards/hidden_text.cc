@@ -29,33 +29,27 @@ size_t HiddenText::scan(TextScanner& scanner, const TextView& text, const SignBl
                         const HiddenMemory& memory, const PlainLook& plain, Ending ending,
                         std::vector<HiddenFinding>& found) {
   scanner_ = &scanner, text_ = text, signs_ = &signs, left_ = &left, before_ = memory, plain_ = plain;
-  ending_ = ending, masked_made_ = false, next_plain_ = 0;
+  ending_ = ending, next_plain_ = 0;
+  masked_.clear();
+  masked_fully_.clear();
   unsettled_.clear();
   long_cores_.clear();
   const size_t first_found = found.size();
   scan_cores(found);
 
-  in_runs_.clear();
   const size_t blocks = (text.size() + kSignBlockBytes - 1) / kSignBlockBytes;
   const bool any_runs = next_marked(signs.runs, 0, blocks) < blocks;
-  if (any_runs || ending == Ending::more_follows) {
-    const std::span<const uint8_t> bytes = any_runs && !plain.findings.empty() ? masked_text() : text.bytes();
-    runs_.scan(scanner, bytes, signs, before_.base64, before_.hex, ending, in_runs_, unsettled_);
+  const auto look_at_runs = [&](std::span<const uint8_t> bytes) {
+    runs_.scan(scanner, bytes, signs, before_.base64, before_.hex, ending, found, unsettled_);
+  };
+  // Digits that a mask leaves standing may join a run, and in a run that they join may hide a number: both ways.
+  if (any_runs && !plain.findings.empty()) {
+    look_at_runs(masked_text(MaskStyle::bin6_last4));
+    look_at_runs(masked_text(MaskStyle::full));
+  } else if (any_runs || ending == Ending::more_follows) {
+    look_at_runs(text.bytes());
   }
-  if (!in_runs_.empty()) {
-    found.insert(found.end(), in_runs_.begin(), in_runs_.end());
-    const auto first = found.begin() + static_cast<ptrdiff_t>(first_found);
-    std::stable_sort(first, found.end(),
-                     [](const HiddenFinding& a, const HiddenFinding& b) { return a.start < b.start; });
-    size_t end = 0;
-    found.erase(std::remove_if(first, found.end(),
-                               [&](const HiddenFinding& finding) {
-                                 if (finding.start < end) return true;
-                                 end = finding.end;
-                                 return false;
-                               }),
-                found.end());
-  }
+  put_in_order(found, first_found);
   if (ending == Ending::complete) return text.size();
   for (size_t i = first_found; i < found.size(); ++i) unsettled_.push_back({found[i].start, found[i].end});
   for (const Finding& finding : plain.findings) {
@@ -76,6 +70,7 @@ size_t HiddenText::settle(size_t at) {
 }
 
 void HiddenText::remember(size_t cut, HiddenMemory& memory) {
+  if (cut == 0) return;  // all of it will be seen again
   HiddenMemory after = before_;
   EncodedRuns::remember(text_.bytes(), cut, after.base64, after.hex);
   after.within = 0;
@@ -92,17 +87,30 @@ void HiddenText::remember(size_t cut, HiddenMemory& memory) {
   memory = after;
 }
 
+// By place; of two that overlap the first one counts.
+void HiddenText::put_in_order(std::vector<HiddenFinding>& found, size_t first_found) const {
+  if (found.size() - first_found < 2) return;
+  const auto first = found.begin() + static_cast<ptrdiff_t>(first_found);
+  std::stable_sort(first, found.end(),
+                   [](const HiddenFinding& a, const HiddenFinding& b) { return a.start < b.start; });
+  size_t end = 0;
+  const auto overlaps = [&end](const HiddenFinding& finding) {
+    if (finding.start < end) return true;
+    end = finding.end;
+    return false;
+  };
+  found.erase(std::remove_if(first, found.end(), overlaps), found.end());
+}
+
 // What the plain look's mask leaves of the text.
-std::span<const uint8_t> HiddenText::masked_text() {
-  if (!masked_made_) {
-    masked_.assign(text_.data(), text_.data() + text_.size());
-    for (const Finding& finding : plain_.findings) {
-      mask_finding(std::span(masked_).subspan(finding.offset - plain_.base, finding.length), finding,
-                   MaskStyle::bin6_last4);
-    }
-    masked_made_ = true;
+std::span<const uint8_t> HiddenText::masked_text(MaskStyle style) {
+  std::vector<uint8_t>& masked = style == MaskStyle::full ? masked_fully_ : masked_;
+  if (masked.empty()) {
+    masked.assign(text_.data(), text_.data() + text_.size());
+    for (const Finding& finding : plain_.findings)
+      mask_finding(std::span(masked).subspan(finding.offset - plain_.base, finding.length), finding, style);
   }
-  return masked_;
+  return masked;
 }
 
 LeftContext HiddenText::context_before(size_t start) const {
@@ -246,30 +254,40 @@ void HiddenText::note_unsettled(const Core& core) {
   if (!whole) unsettled_.push_back({shown > kShownReach ? from_[shown - kShownReach] : core.start, behind});
 }
 
+bool HiddenText::meets_plain_finding(const Core& core) {
+  const std::span<const Finding> all = plain_.findings;
+  const auto start_of = [this](const Finding& finding) { return finding.offset - plain_.base; };
+  while (next_plain_ < all.size() && start_of(all[next_plain_]) + all[next_plain_].length <= core.start) ++next_plain_;
+  return next_plain_ < all.size() && start_of(all[next_plain_]) < core.end;
+}
+
 // Overwrites what the plain look found: it is masked there already.
-void HiddenText::apply_plain_masks(const Core& core) {
-  const auto end_of = [this](const Finding& finding) { return finding.offset - plain_.base + finding.length; };
-  while (next_plain_ < plain_.findings.size() && end_of(plain_.findings[next_plain_]) <= core.start) ++next_plain_;
-  if (next_plain_ == plain_.findings.size() || plain_.findings[next_plain_].offset - plain_.base >= core.end) return;
-  const std::span<const uint8_t> masked = masked_text();
-  for (size_t i = 0; i < shown_.size(); ++i) {
-    if (to_[i] - from_[i] == 1 && is_digit(shown_[i])) {
-      const uint8_t c = masked[from_[i]];
-      if (is_digit_or_mask(c)) shown_[i] = c;
-    }
+void HiddenText::apply_plain_masks(MaskStyle style) {
+  const std::span<const uint8_t> masked = masked_text(style);
+  for (size_t i = 0; i < from_.size(); ++i) {
+    const uint8_t c = masked[from_[i]];
+    if (to_[i] - from_[i] == 1 && is_digit(shown_[i]) && is_digit_or_mask(c)) shown_[i] = c;
   }
 }
 
 void HiddenText::look(const Core& core, std::vector<HiddenFinding>& found) {
-  apply_plain_masks(core);
-  const size_t shown = shown_.size();
+  const std::span<const uint8_t> behind = text_.bytes().subspan(core.end);
+  shown_.insert(shown_.end(), behind.begin(),
+                behind.begin() + static_cast<ptrdiff_t>(std::min(behind.size(), kContextBehind)));
+  if (!meets_plain_finding(core)) return look_at_shown(core, found);
+  // Digits that a mask leaves standing may be part of a hidden number, or touch it so that it is none: both ways.
+  apply_plain_masks(MaskStyle::bin6_last4);
+  look_at_shown(core, found);
+  apply_plain_masks(MaskStyle::full);
+  look_at_shown(core, found);
+}
+
+void HiddenText::look_at_shown(const Core& core, std::vector<HiddenFinding>& found) {
+  const size_t shown = from_.size();
   // Of a long core, what starts near its end is decided when more of it is there.
   size_t starts_end = shown;
   if (ending_ == Ending::more_follows && core.end - core.start >= kHeldRunBytesMax && core.open)
     starts_end = shown > kShownReach ? shown - kShownReach : 0;
-  const std::span<const uint8_t> behind = text_.bytes().subspan(core.end);
-  shown_.insert(shown_.end(), behind.begin(),
-                behind.begin() + static_cast<ptrdiff_t>(std::min(behind.size(), kContextBehind)));
   const LeftContext left = context_before(core.start);
   text_found_.clear();
   scanner_->scan(TextView(shown_, &left, text_.tabs()), Ending::complete, text_found_);

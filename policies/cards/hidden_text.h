@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "policies/cards/card_scanner.h"
 #include "policies/cards/encoded_runs.h"
 #include "policies/cards/hidden_finding.h"
 #include "policies/cards/sign_blocks.h"
@@ -59,10 +60,13 @@ class HiddenText {
   size_t take_core(size_t at, size_t floor, std::vector<HiddenFinding>& found);
   Core read_core(size_t start, size_t stop);
   void look(const Core& core, std::vector<HiddenFinding>& found);
-  void apply_plain_masks(const Core& core);
+  void look_at_shown(const Core& core, std::vector<HiddenFinding>& found);
+  [[nodiscard]] bool meets_plain_finding(const Core& core);
+  void apply_plain_masks(MaskStyle style);
+  void put_in_order(std::vector<HiddenFinding>& found, size_t first_found) const;
   void note_unsettled(const Core& core);
   [[nodiscard]] LeftContext context_before(size_t start) const;
-  std::span<const uint8_t> masked_text();
+  std::span<const uint8_t> masked_text(MaskStyle style);
 
   // Of the scan that goes on. The text is the caller's.
   TextScanner* scanner_ = nullptr;
@@ -73,7 +77,6 @@ class HiddenText {
   PlainLook plain_;
   size_t next_plain_ = 0;
   Ending ending_ = Ending::complete;
-  bool masked_made_ = false;
   std::vector<Unsettled> unsettled_;
   std::vector<size_t> long_cores_;  // starts of those that may be cut
 
@@ -82,9 +85,9 @@ class HiddenText {
   std::vector<uint32_t> from_, to_;
   size_t nothing_ = 0;  // bytes at its end that show nothing
 
-  std::vector<uint8_t> masked_;
+  // The text as the plain look's mask leaves it, in the style that leaves most and in the one that leaves least.
+  std::vector<uint8_t> masked_, masked_fully_;
   std::vector<TextFinding> text_found_;
-  std::vector<HiddenFinding> in_runs_;
   EncodedRuns runs_;
 };
 

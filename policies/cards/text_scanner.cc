@@ -154,18 +154,22 @@ bool TextScanner::mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) 
   return true;
 }
 
-Glance TextScanner::glance(std::span<const uint8_t> bytes, TextFinding& found) {
+Glance TextScanner::glance(std::span<const uint8_t> bytes, Tabs tabs, std::vector<TextFinding>& found) {
   if (glance_ == nullptr || bytes.size() > kGlanceBytesMax) {
     const bool counts = engine_ != Engine::scalar && bytes.size() <= kCountedBytesMax;
     return counts && !has_enough_digits(bytes) && !may_hide(bytes) ? Glance::few : Glance::ask;
   }
-  WindowHit hit;
-  const Glance verdict = glance_(bytes.data(), bytes.size(), hit);
-  if (verdict != Glance::card) return verdict;
-  const std::optional<Brand> brand = brand_of_first_four(hit.first_four, hit.checked_digits);
-  if (!brand) return Glance::ask;
-  found = {hit.start, {hit.start + hit.checked_digits, hit.checked_digits, kLastKept, *brand}};
-  return Glance::card;
+  GlanceHits hits;
+  const Glance verdict =
+      glance_(bytes.data(), bytes.size(), tabs == Tabs::part ? GlanceTabs::part : GlanceTabs::join, hits);
+  if (verdict != Glance::cards) return verdict;
+  for (size_t i = 0; i < hits.count; ++i) {
+    const WindowHit& hit = hits.hits[i];
+    const std::optional<Brand> brand = brand_of_first_four(hit.first_four, hit.checked_digits);
+    if (!brand) return Glance::ask;
+    found.push_back({hit.start, {hit.start + hit.checked_digits, hit.checked_digits, kLastKept, *brand}});
+  }
+  return Glance::cards;
 }
 
 bool TextScanner::may_hide(std::span<const uint8_t> bytes) {

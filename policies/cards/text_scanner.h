@@ -43,9 +43,9 @@ class TextScanner {
 
   // Marks where hidden forms have to be looked for; `signs` are made fit for the text. Returns whether anything is.
   bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) const;
-  // What one look at a short text tells (window_kernel.h): nothing is in it, hidden forms included; one card number and
-  // nothing else (`found`); or that the scan has to be asked.
-  [[nodiscard]] Glance glance(std::span<const uint8_t> bytes, TextFinding& found);
+  // What one look at a short text tells (window_kernel.h): nothing is in it, hidden forms included; card numbers and
+  // nothing else (appended to `found`); or that the scan has to be asked.
+  [[nodiscard]] Glance glance(std::span<const uint8_t> bytes, Tabs tabs, std::vector<TextFinding>& found);
   // Marks as above, without saying where.
   [[nodiscard]] bool may_hide(std::span<const uint8_t> bytes);
 

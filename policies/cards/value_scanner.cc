@@ -126,17 +126,19 @@ size_t ValueScanner::scan(const ValueView& value, uint32_t index, std::vector<Fi
 bool ValueScanner::is_settled_at_a_glance(const ValueView& value, uint32_t index, std::vector<Finding>& findings) {
   if (!has_characters(value)) return value.format == ValueFormat::binary && cannot_hold(value, *text_);
   const bool text = is_text(value);
-  TextFinding found;
-  switch (text_->glance(value.bytes, found)) {
+  text_found_.clear();
+  switch (text_->glance(value.bytes, value.type == ValueType::copy_row ? Tabs::part : Tabs::join, text_found_)) {
     case Glance::few:
       return true;
     case Glance::nothing:
       return text;
-    case Glance::card:
+    case Glance::cards:
       if (!text) return false;
-      findings.push_back({index, static_cast<uint32_t>(found.start), found.candidate.digits, FindingKind::pan,
-                          found.candidate.brand, found.candidate.digits, value.column, FindingForm::characters,
-                          found.candidate.last_kept});
+      for (const TextFinding& found : text_found_) {
+        findings.push_back({index, static_cast<uint32_t>(found.start), found.candidate.digits, FindingKind::pan,
+                            found.candidate.brand, found.candidate.digits, value.column, FindingForm::characters,
+                            found.candidate.last_kept});
+      }
       return true;
     case Glance::ask:
       break;

@@ -80,18 +80,24 @@ using MarkSigns = bool (*)(const uint8_t* bytes, size_t size, uint64_t* units, u
 bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
 bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
 
-// One look at a short text, for the many fields of a result.
+// One look at a short text, for the many fields and rows of a result.
 enum class Glance : uint8_t {
   nothing,  // no card number in any form
   few,      // too few digits for a card number, and no sign of hidden ones: nothing, also not as a number
-  card,     // one unbroken card number between neutral bytes, and nothing else
+  cards,    // unbroken card numbers between neutral bytes, and nothing else
   ask,
 };
-inline constexpr size_t kGlanceBytesMax = 64;
-// REQUIRES: size <= kGlanceBytesMax. `hit` is set for `card`.
-using GlanceAt = Glance (*)(const uint8_t* bytes, size_t size, WindowHit& hit);
+enum class GlanceTabs : uint8_t { join, part };
+inline constexpr size_t kGlanceBytesMax = 256;
+struct GlanceHits {
+  static constexpr size_t kMax = 8;
+  WindowHit hits[kMax] = {};
+  size_t count = 0;
+};
+// REQUIRES: size <= kGlanceBytesMax. `hits` is set for `cards`.
+using GlanceAt = Glance (*)(const uint8_t* bytes, size_t size, GlanceTabs tabs, GlanceHits& hits);
 [[nodiscard]] GlanceAt choose_glance(VectorLevel level);  // null as above
-Glance glance_avx2(const uint8_t* bytes, size_t size, WindowHit& hit);
-Glance glance_avx512(const uint8_t* bytes, size_t size, WindowHit& hit);
+Glance glance_avx2(const uint8_t* bytes, size_t size, GlanceTabs tabs, GlanceHits& hits);
+Glance glance_avx512(const uint8_t* bytes, size_t size, GlanceTabs tabs, GlanceHits& hits);
 
 }  // namespace sluice::policies::cards

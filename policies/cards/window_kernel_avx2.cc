@@ -70,6 +70,9 @@ VECTOR inline Marks marks_of(const Bytes64& block) {
   return {bits_of(in_range(block.low, '0', 10), in_range(block.high, '0', 10)),
           bits_of(separators_in(block.low), separators_in(block.high))};
 }
+VECTOR inline uint64_t bytes_equal(const Bytes64& block, uint8_t value) {
+  return bits_of(equals(block.low, value), equals(block.high, value));
+}
 VECTOR inline __m256i either(__m256i a, __m256i b) {
   return _mm256_or_si256(a, b);
 }
@@ -175,8 +178,8 @@ VECTOR bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* units, 
   return find_signs(bytes, size, units, runs);
 }
 
-VECTOR Glance glance_avx2(const uint8_t* bytes, size_t size, WindowHit& hit) {
-  return glance(bytes, size, hit);
+VECTOR Glance glance_avx2(const uint8_t* bytes, size_t size, GlanceTabs tabs, GlanceHits& hits) {
+  return glance(bytes, size, tabs, hits);
 }
 
 }  // namespace sluice::policies::cards

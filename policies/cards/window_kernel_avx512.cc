@@ -61,6 +61,9 @@ VECTOR inline Bytes64 load_some(const uint8_t* at, size_t count) {
 VECTOR inline uint64_t equals(__m512i bytes, uint8_t value) {
   return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(value)));
 }
+VECTOR inline uint64_t bytes_equal(const Bytes64& block, uint8_t value) {
+  return equals(block, value);
+}
 VECTOR inline Marks marks_of(const Bytes64& block) {
   const __m512i kinds = _mm512_permutex2var_epi8(_mm512_load_si512(kAscii), block, _mm512_load_si512(kAscii + 64));
   Marks marks{_mm512_test_epi8_mask(kinds, _mm512_set1_epi8(kDigit)),
@@ -152,8 +155,8 @@ VECTOR bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units
   return find_signs(bytes, size, units, runs);
 }
 
-VECTOR Glance glance_avx512(const uint8_t* bytes, size_t size, WindowHit& hit) {
-  return glance(bytes, size, hit);
+VECTOR Glance glance_avx512(const uint8_t* bytes, size_t size, GlanceTabs tabs, GlanceHits& hits) {
+  return glance(bytes, size, tabs, hits);
 }
 
 }  // namespace sluice::policies::cards

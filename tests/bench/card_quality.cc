@@ -30,7 +30,7 @@ class Report {
     const struct {
       const char* name;
       const char* separator;
-    } layouts[] = {{"plain", ""}, {"spaced", " "}, {"dashed", "-"}};
+    } layouts[] = {{"plain", ""}, {"spaced", " "}, {"dashed", "-"}, {"tabbed", "\t"}};
     for (const auto& layout : layouts) {
       size_t found = 0;
       for (const std::string& number : published_test_numbers())

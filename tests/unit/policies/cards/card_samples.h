@@ -287,6 +287,17 @@ inline const std::vector<LookAlike>& look_alikes() {
       {"snowflake", [](Samples& s) { return std::to_string((uint64_t{1} << 58) + s.next() % (uint64_t{1} << 60)); },
        true},
       {"order id, 16 digits", [](Samples& s) { return std::to_string(1 + s.below(9)) + s.digits(15); }, true},
+      {"two columns of a table",
+       [](Samples& s) {
+         const size_t first = 5 + s.below(7);
+         return "7\t" + s.digits(first) + "\t" + s.digits(16 - first) + "\tx";
+       },
+       false},
+      {"columns of four digits",
+       [](Samples& s) {
+         return s.digits(4) + "\t" + s.digits(4) + "\t" + s.digits(4) + "\t" + s.digits(4) + "\t" + s.digits(2) + ".50";
+       },
+       false},
       {"base64 of random bytes",
        [](Samples& s) {
          std::string bytes;

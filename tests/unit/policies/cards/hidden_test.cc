@@ -85,5 +85,27 @@ TEST(Hidden, LookAlikesStay) {
   }
 }
 
+// Digits that a mask leaves standing beside base64 are base64 too.
+TEST(Hidden, EncodedNumbersRightBehindPlainOnes) {
+  const std::string text = "378282246310005" + base64("4111111111111111") + " and 4111 1111 1111 1111%20" +
+                           "%35%35%35%35%35%35%35%35%35%35%35%35%34%34%34%34";
+  for (MaskStyle style : {MaskStyle::bin6_last4, MaskStyle::last4, MaskStyle::full}) {
+    const std::string after = masked(text, ValueType::text, ValueFormat::text, style);
+    EXPECT_TRUE(find(after).empty()) << after;
+  }
+}
+
+// Signs everywhere and no number: what is looked at stays small, and what is found is the same.
+TEST(Hidden, ManySignsAndANumberAmongThem) {
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += i % 3 == 0 ? "100% & \u00E9 " : "\\n \u65E5\u672C 12%20 ";
+  const size_t place = text.size();
+  text += "%34%31%31%31%31%31%31%31%31%31%31%31%31%31%31%31";
+  for (int i = 0; i < 3000; ++i) text += "&amp; +1 ";
+  const std::vector<Finding> findings = find(text);
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].offset, place);
+}
+
 }  // namespace
 }  // namespace sluice::policies::testing

@@ -69,6 +69,23 @@ TEST(Parts, Bytea) {
                        ValueType::bytea, ValueFormat::text);
 }
 
+TEST(Parts, HiddenNumbers) {
+  const std::string digits = "4111111111111111";
+  for (const HiddenForm& form : hidden_forms())
+    expect_same_in_parts(kFiller + form.hide(digits) + kFiller, ValueType::text, ValueFormat::text);
+}
+
+// What goes on for longer than anything is held back.
+TEST(Parts, LongFloodsOfHiddenDigits) {
+  std::string percent, encoded, hex;
+  for (int i = 0; i < 400; ++i) percent += i % 20 == 19 ? "%20" : "%3" + std::to_string((4 + i % 7 * 3) % 10);
+  for (int i = 0; i < 120; ++i) encoded += base64(i % 3 == 0 ? "4111111111111111, " : "5555555555554444; ");
+  for (int i = 0; i < 140; ++i) hex += i % (i < 90 ? 5 : 2) == 1 ? "2c20" : "34313131313131313131313131313131";
+  expect_same_in_parts(percent + " 4111111111111111 %34" + std::string(15, '1'), ValueType::text, ValueFormat::text);
+  expect_same_in_parts(encoded, ValueType::text, ValueFormat::text);
+  expect_same_in_parts(hex, ValueType::text, ValueFormat::text);
+}
+
 TEST(Parts, NumbersThatArriveInPieces) {
   expect_same_in_parts("4111111111111111", ValueType::integer, ValueFormat::text);
   expect_same_in_parts(big_endian(4111111111111111, 8), ValueType::integer, ValueFormat::binary);

@@ -56,6 +56,19 @@ TEST(Text, AdjacentGroupsDoNotHideANumber) {
   EXPECT_EQ(find("pan4111111111111111x").size(), 1u);
 }
 
+// A table is a table: what stands in two columns is not one number.
+TEST(Text, TabsJoinOnlyWhatIsGroupedAsACard) {
+  EXPECT_EQ(masked("4111\t1111\t1111\t1111"), "4111\t11**\t****\t1111");
+  EXPECT_EQ(masked("card: 3782\t822463\t10005\n"), "card: 3782\t82****\t*0005\n");
+  EXPECT_EQ(find("x\n4111\t1111\t1111\t1111\nx").size(), 1u);
+  for (const char* text : {"41111111\t11111111", "411111\t1111111111", "4111\t1111\t1111\t1111\t17",
+                           "17\t4111\t1111\t1111\t1111", "4111 1111\t1111 1111", "378282246\t310005"}) {
+    EXPECT_TRUE(find(text).empty()) << text;
+  }
+  EXPECT_EQ(masked("17\t4111111111111111\t2025"), "17\t411111******1111\t2025");
+  EXPECT_EQ(masked("17\t4111 1111 1111 1111\t2025"), "17\t4111 11** **** 1111\t2025");
+}
+
 TEST(Text, BoldBannersAndBulletsDoNotHideANumber) {
   EXPECT_EQ(find("**4111 1111 1111 1111**").size(), 1u);
   EXPECT_EQ(find("***4111111111111111***").size(), 1u);
