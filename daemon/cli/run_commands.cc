@@ -69,21 +69,23 @@ ExitStatus unload_command(const Context& context) {
     if (!config) return kUsage;
     options = steering_options(*config);
   }
-  const Result<int> removed = interception::unload(options);
-  if (!removed) {
-    complain("unload: " + removed.error().message);
+  const Result<interception::Unloaded> unloaded = interception::unload(options);
+  if (!unloaded) {
+    complain("unload: " + unloaded.error().message);
     return kUsage;
   }
   if (context.json) {
-    print_line(to_line(Json{{"removed", *removed}}));
-  } else if (*removed == 0) {
+    print_line(to_line(Json{{"removed", unloaded->removed}, {"daemon_lives", unloaded->daemon_lives}}));
+  } else if (unloaded->removed == 0) {
     std::printf("nothing was loaded; targets are not covered by Sluice\n");
   } else {
     std::printf(
         "removed %d links and maps; from now on targets are UNCOVERED: connections to them go straight through, "
         "unseen\n",
-        *removed);
+        unloaded->removed);
   }
+  if (unloaded->daemon_lives)
+    complain("unload: a daemon still runs, without effect; stop it, then unload once more to remove its lock");
   return kSuccess;
 }
 

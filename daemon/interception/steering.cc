@@ -451,16 +451,17 @@ Result<std::unique_ptr<Steering>> Steering::start(const SteeringOptions& options
   return start_locked(options, std::move(**lock));
 }
 
-Result<int> unload(const SteeringOptions& options) {
+Result<Unloaded> unload(const SteeringOptions& options) {
   auto lock = PinLock::take(options.bpf_directory);  // a living daemon does not stop us: it will notice
-  int removed = 0;
+  Unloaded unloaded;
   for (const std::string& directory :
        {options.bpf_directory, staging_directory(options.bpf_directory), replaced_directory(options.bpf_directory)}) {
     detach_links(directory);
-    if (!remove_pins(directory, removed)) return fail_errno("unload: remove " + directory, errno);
+    if (!remove_pins(directory, unloaded.removed)) return fail_errno("unload: remove " + directory, errno);
   }
   if (lock && *lock) (*lock)->release_and_remove();
-  return removed;
+  unloaded.daemon_lives = lock && !*lock;
+  return unloaded;
 }
 
 Status attach_guard(const SteeringOptions& options, std::span<const SteeredTarget> targets) {

@@ -132,8 +132,12 @@ class Steering {
 };
 
 // Detaches and unpins everything, also without a daemon, and under a living one (whose self_check() then says so).
-// Returns how many links and maps went.
-[[nodiscard]] Result<int> unload(const SteeringOptions& options);
+// A daemon that lives keeps its lock, an empty directory beside the pins; the next call without one removes that too.
+struct Unloaded {
+  int removed = 0;  // links and maps
+  bool daemon_lives = false;
+};
+[[nodiscard]] Result<Unloaded> unload(const SteeringOptions& options);
 // For the boot guard: attach with targets in their when_down state, without a daemon. Where a daemon runs already there
 // is nothing to guard, and that is a success.
 [[nodiscard]] Status attach_guard(const SteeringOptions& options, std::span<const SteeredTarget> targets);

@@ -104,19 +104,22 @@ TEST_F(LifecycleTest, unload_leaves_nothing_also_without_a_daemon) {
   EXPECT_EQ(attached_in_all(), kHooks.size()) << "pinned links outlive the daemon";
   auto removed = unload(options_);
   ASSERT_TRUE(removed) << removed.error().message;
-  EXPECT_EQ(*removed, static_cast<int>(kHooks.size() + kMapCount));
+  EXPECT_EQ(removed->removed, static_cast<int>(kHooks.size() + kMapCount));
+  EXPECT_FALSE(removed->daemon_lives);
   EXPECT_EQ(attached_in_all(), 0u);
   EXPECT_TRUE(nothing_pinned());
   removed = unload(options_);
   ASSERT_TRUE(removed);
-  EXPECT_EQ(*removed, 0);
+  EXPECT_EQ(removed->removed, 0);
 }
 
 TEST_F(LifecycleTest, unload_under_a_living_daemon_detaches_and_the_daemon_notices) {
   HelloServer direct("127.0.0.1", "direct");
   go_live({target("db", {endpoint("127.0.0.1", direct.port())})});
   EXPECT_EQ(steering_->self_check(), "");
-  ASSERT_TRUE(unload(options_));
+  const auto unloaded = unload(options_);
+  ASSERT_TRUE(unloaded);
+  EXPECT_TRUE(unloaded->daemon_lives);
   EXPECT_EQ(attached_in_all(), 0u);
   EXPECT_STREQ(connect_inside("127.0.0.1", direct.port()).reply, "direct");
   EXPECT_NE(steering_->self_check(), "");

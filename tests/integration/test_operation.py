@@ -424,7 +424,17 @@ def test_unload_says_that_targets_are_uncovered(make_daemon, postgres):
     assert "uncovered" in run.stdout.lower()
     with daemon.steered(), pgwire.Connection("127.0.0.1", postgres.port) as client:
         client.run("select 1")
-    assert json.loads(daemon.cli("unload", "--json").stdout) == {"removed": 0}
+    assert json.loads(daemon.cli("unload", "--json").stdout) == {"removed": 0, "daemon_lives": False}
+
+
+def test_unload_under_a_daemon_says_what_is_left(make_daemon):
+    """A daemon that has given up root cannot remove its own lock; whoever unloads under it is told."""
+    daemon = make_daemon(extra="user: daemon")
+    run = daemon.cli("unload")
+    assert "a daemon still runs" in run.stderr and not os.path.exists(daemon.pins)
+    daemon.stop()
+    assert daemon.cli("unload").stderr == ""
+    assert not os.path.exists(f"{daemon.pins}-lock")
 
 
 def test_units_are_valid():
