@@ -111,7 +111,6 @@ STUB = ["stub", "stub relay", "stub haproxy", "stub sluice"]
 def workloads(options):
     """All of them, in the order in which they run."""
     seconds, rounds = options.seconds, options.rounds
-    few = max(rounds // 2, 3)
 
     def prepared(clients):
         return lambda c: pgbench(c, seconds, clients, "-M", "prepared")
@@ -127,12 +126,12 @@ def workloads(options):
         "strict": Workload("pgbench -S -M prepared, 64 clients, durability", "tps", rounds, ["relay", "haproxy", "sluice", "strict"], prepared(64)),
         "grown": Workload(f"8 clients beside 10,000 targets, 10,000 rules and {lab_module.GROWN_SESSIONS:,} idle sessions", "tps", rounds, ["sluice", "grown"],
                           prepared(8)),
-        "connects": Workload("connects per second to a stub server, 8 clients", "connects/s", few, STUB, lambda c: connects(c, seconds)),
+        "connects": Workload("connects per second to a stub server, 8 clients", "connects/s", rounds, STUB, lambda c: connects(c, seconds)),
         "no_target": Workload("connect() to what is no target", "ns", rounds, ["direct", "sluice"], lambda c: connect_cost(c, options.connect_cost),
                               less_is_better=True),
         "first_row": Workload("time to the first row of 250 MB", "µs", rounds, PROXIES, first_row, bulk_table=True, less_is_better=True),
-        "copy": Workload("COPY out, 250 MB, a card number in each row", "MB/s", few, PROXIES, lambda c: bulk(c, "COPY bulk TO STDOUT"),
+        "copy": Workload("COPY out, 250 MB, a card number in each row", "MB/s", rounds, PROXIES, lambda c: bulk(c, "COPY bulk TO STDOUT"),
                          bulk_table=True),
-        "select_bulk": Workload("SELECT by cursor, 250 MB, a card number in each row", "MB/s", few, PROXIES,
+        "select_bulk": Workload("SELECT by cursor, 250 MB, a card number in each row", "MB/s", rounds, PROXIES,
                                 lambda c: bulk(c, "SELECT * FROM bulk"), bulk_table=True),
     }

@@ -1,5 +1,6 @@
 """PostgreSQL to the last byte: COPY in binary format, every built-in type in binary, cursors, cancellation, protocol versions."""
 import datetime
+import itertools
 import select
 import struct
 import threading
@@ -448,12 +449,15 @@ def key_of(connection):
     return next(payload for kind, payload in connection.greeting if kind == b"K")
 
 
+busy_texts = itertools.count()
+
+
 def keep_analysis_busy(postgres, clients, texts):
-    """Statements whose analysis takes long, on sessions of their own; returns those sessions."""
+    """Statements whose analysis takes long, and none that was analysed before, on sessions of their own; returns those sessions."""
     busy = []
-    for number in range(clients):
+    for _ in range(clients):
         connection = pgwire.Connection("127.0.0.1", postgres.port)
-        connection.send(*(pgwire.query("select 1" + "+1" * 9_000 + f" /* {number} {text} */") for text in range(texts)))
+        connection.send(*(pgwire.query("select 1" + "+1" * 9_000 + f" /* {next(busy_texts)} */") for _ in range(texts)))
         busy.append(connection)
     return busy
 
