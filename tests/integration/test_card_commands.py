@@ -5,6 +5,7 @@ import subprocess
 import tarfile
 import threading
 
+import pytest
 from daemon import BINARY as NAMED_BINARY
 
 BINARY = NAMED_BINARY.resolve()
@@ -38,6 +39,7 @@ def run_piped(sluice, arguments, blocks):
     return process.wait(), seen["bytes"], seen["masked"], int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1))
 
 
+@pytest.mark.slow  # a sanitizer needs memory of its own
 def test_mask_takes_a_pipe_of_any_size_in_bounded_memory():
     block = (b"some words and no number in this line at all\n" * 1456)[:65520] + CARD
     count = 6000   # 393 MB
@@ -48,6 +50,7 @@ def test_mask_takes_a_pipe_of_any_size_in_bounded_memory():
     assert memory < MEMORY_KB_MAX, f"{memory} kB"
 
 
+@pytest.mark.slow  # a sanitizer needs memory of its own
 def test_scan_takes_a_packed_pipe_of_any_size_in_bounded_memory(tmp_path):
     plain = tmp_path / "plain"
     with open(plain, "wb") as out:
