@@ -1,8 +1,8 @@
 // The stream of COPY in binary format (PostgreSQL manual, COPY, "Binary Format"): a signature, flags and a header
-// extension, then rows, each a count of fields and the fields with their lengths, then the trailer -1. CopyData
-// messages cut it anywhere. The reader takes the stream in any pieces and says of each byte whether it is structure or
-// belongs to a field. Lifetime: one per COPY. Limits: it holds at most eight bytes; a field may be as long as its
-// length says.
+// extension (no version defines one: only an empty one is taken), then rows, each a count of fields and the fields with
+// their lengths, then the trailer -1. CopyData messages cut it anywhere. The reader takes the stream in any pieces and
+// says of each byte whether it is structure or belongs to a field. Lifetime: one per COPY. Limits: it holds at most
+// eight bytes; a field may be as long as its length says.
 #pragma once
 
 #include <array>
@@ -39,7 +39,7 @@ class BinaryCopyReader {
   [[nodiscard]] bool within_field() const { return state_ == State::field; }
 
  private:
-  enum class State : uint8_t { signature, flags, extension_length, extension, row, length, field, complete, malformed };
+  enum class State : uint8_t { signature, flags, extension_length, row, length, field, complete, malformed };
 
   [[nodiscard]] Piece read_signature(std::span<const uint8_t> bytes);
   [[nodiscard]] Piece fail(std::string_view why);
@@ -51,7 +51,7 @@ class BinaryCopyReader {
   uint16_t column_ = 0;
   uint8_t have_ = 0;  // bytes gathered of a number, or seen of the signature
   std::array<uint8_t, 4> number_{};
-  uint32_t left_ = 0;  // of the extension or the field
+  uint32_t left_ = 0;  // of the field
   uint32_t field_bytes_ = 0;
   std::string_view why_;
 };

@@ -89,7 +89,7 @@ class Server {
     const std::string row = "1\t" + pan + "\n";
     const std::string filler(has(text, "large") ? 40'000 : 3, '.');
     const std::string stream =
-        binary ? testing::binary_copy::header("x") + testing::binary_copy::row({pan, std::nullopt}) +
+        binary ? testing::binary_copy::header() + testing::binary_copy::row({pan, std::nullopt}) +
                      testing::binary_copy::row({filler + pan, "x"}) + testing::binary_copy::trailer()
                : row + row;
     const size_t cut = text.size() % stream.size(), more = std::min(stream.size(), cut + 1 + text.size() % 7);

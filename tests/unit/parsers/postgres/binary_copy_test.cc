@@ -99,9 +99,11 @@ TEST(BinaryCopy, RowsFieldsAndNulls) {
   EXPECT_EQ(got.taken, bytes.size());
 }
 
-TEST(BinaryCopy, AHeaderExtensionIsSkipped) {
-  const Read got =
-      read_any(start(0x0000'ffff, "something of the future").u16(1).i32(1).text("x").u16(0xffff).take(), 1);
+TEST(BinaryCopy, AHeaderExtensionIsRefusedForNobodyLooksAtIt) {
+  const Read extended = read_any(start(0, "4111111111111111").u16(1).i32(1).text("x").u16(0xffff).take(), 1);
+  EXPECT_NE(extended.why, "");
+  EXPECT_TRUE(extended.fields.empty());
+  const Read got = read_any(start(0x0000'ffff).u16(1).i32(1).text("x").u16(0xffff).take(), 1);
   EXPECT_EQ(got.fields, std::vector<std::string>{"0:x"});
   EXPECT_TRUE(got.complete) << "the lower half of the flags may be ignored";
 }
