@@ -258,7 +258,8 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
       now.control_socket != then.control_socket || now.bpf_directory != then.bpf_directory ||
       now.cgroup_path != then.cgroup_path || now.user != then.user || now.workers != then.workers ||
       now.metrics != then.metrics) {
-    const char* const notice = "user, workers, audit, control, metrics and steering settings take effect at the next start";
+    const char* const notice =
+        "user, workers, audit, control, metrics and steering settings take effect at the next start";
     spdlog::warn("reload: {}", notice);
     result.problems.push_back({then.file, 0, 0, policies::Severity::warning, notice, ""});
   }

@@ -48,7 +48,9 @@ class Watcher {
   void stop();
 
   // The acceptor ends: from now on it is not expected to make progress.
-  void acceptor_ends() { acceptor_ends_.store(true, std::memory_order_relaxed); }
+  void acceptor_ends() {
+    acceptor_ends_.store(true, std::memory_order_relaxed);
+  }
 
   // As sentences; empty where all is well.
   [[nodiscard]] std::vector<std::string> problems() const;

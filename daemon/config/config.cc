@@ -27,8 +27,7 @@ constexpr Standing kLater = Standing::later;
 
 constexpr Word kFileKeys[] = {{"version"},       {"targets"},          {"policies"}, {"state_directory"},
                               {"audit"},         {"control"},          {"steering"}, {"user"},
-                              {"sinks", kLater}, {"identity", kLater}, {"metrics"},
-                              {"workers"}};
+                              {"sinks", kLater}, {"identity", kLater}, {"metrics"},  {"workers"}};
 constexpr Word kTargetKeys[] = {{"name"},
                                 {"protocol"},
                                 {"addresses"},

@@ -50,7 +50,7 @@ struct Config {
   std::string state_directory = "/var/lib/sluice";
   Audit audit;
   std::string control_socket = "/run/sluice/control.sock";
-  std::string metrics;  // "127.0.0.1:9464": where Prometheus scrapes; empty: on the control socket alone
+  std::string metrics;   // "127.0.0.1:9464": where Prometheus scrapes; empty: on the control socket alone
   uint32_t workers = 0;  // threads that carry sessions; 0: half of the processors, at least one
   std::string bpf_directory = "/sys/fs/bpf/sluice";
   std::string cgroup_path;  // steering is attached here; empty: the cgroup v2 root

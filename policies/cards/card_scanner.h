@@ -27,9 +27,9 @@ class CardScanner {
 
   // Finds card data in every value of the batch. `findings` is replaced; ordered by value, then offset; they never
   // overlap, but that a
-  // finding of a pattern may cover one of a card. For a value presented in parts, `settled[i]` is how many of its bytes are decided and may be forwarded;
-  // the caller presents the rest again at the front of the next part (at most kHoldBackBytesMax bytes). For `whole` and
-  // `last` it is the size. `settled` may be empty where every value is whole.
+  // finding of a pattern may cover one of a card. For a value presented in parts, `settled[i]` is how many of its bytes
+  // are decided and may be forwarded; the caller presents the rest again at the front of the next part (at most
+  // kHoldBackBytesMax bytes). For `whole` and `last` it is the size. `settled` may be empty where every value is whole.
   virtual void scan(std::span<const ValueView> values, std::vector<Finding>& findings, std::span<size_t> settled) = 0;
 
   // Overwrites the found digits in place: same length, separators kept, valid for the value's type. The masked value

@@ -36,8 +36,8 @@ enum class ValuePart : uint8_t { whole, first, middle, last };
 // itself. Owned by the caller, zero at the start of each value.
 struct StreamState {
   uint8_t bytes[192] = {};
-  // Of data patterns (data_scanner.h): how much at the front of the next part belongs to a finding of the one before and
-  // is to be masked, of which pattern, and the one byte before the next part, for word borders.
+  // Of data patterns (data_scanner.h): how much at the front of the next part belongs to a finding of the one before
+  // and is to be masked, of which pattern, and the one byte before the next part, for word borders.
   uint32_t data_carry = 0;
   uint8_t data_pattern = 0;
   uint8_t data_left = 0;
