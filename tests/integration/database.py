@@ -46,6 +46,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def luhn(digits):
+    total = 0
+    for position, digit in enumerate(reversed(digits)):
+        value = int(digit) * (2 if position % 2 else 1)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
 def wait_until(what, condition, seconds=READY_SECONDS):
     """Polls until condition() is true; fails with `what` in the message."""
     deadline = time.monotonic() + seconds

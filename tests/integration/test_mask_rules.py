@@ -5,7 +5,7 @@ import subprocess
 import pgwire
 import pytest
 from daemon import BINARY
-from database import PAN, wait_until
+from database import PAN, luhn, wait_until
 
 POLICY = """\
 version: 1
@@ -21,14 +21,6 @@ rules:
     data: [pan, email, iban, ssn, {name: employee_id, pattern: '\\bE-[0-9]{4}\\b'}]
 """
 MASKS = {"bin6_last4": "411111******1111", "last4": "************1111", "full": "****************", "bin8_last4": "41111111****1111"}
-
-
-def luhn(digits):
-    total = 0
-    for position, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if position % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
 
 
 @pytest.mark.parametrize("style", list(MASKS))

@@ -3,7 +3,7 @@ import struct
 
 import pgwire
 import pytest
-from database import MASKED, PAN, PANS
+from database import MASKED, PAN, PANS, luhn
 
 RAW = [pan.encode() for pan in PANS]
 
@@ -17,14 +17,6 @@ def client(sluice, postgres):
         assert pan not in connection.raw, "a raw card number reached the client"
         assert struct.pack("!q", int(pan)) not in connection.raw, "a raw binary card number reached the client"
     connection.close()
-
-
-def luhn(digits):
-    total = 0
-    for position, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if position % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
 
 
 def test_text_rows(client):

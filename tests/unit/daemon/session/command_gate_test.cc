@@ -246,6 +246,18 @@ TEST(CommandGate, WhatEventsSayOfAStatementIsThatStatementsAndOfTheDecisionNow) 
   EXPECT_EQ(described("select * from b"), "b/second");
 }
 
+TEST(CommandGate, TheSameStatementUnderAnotherRuleSaysSo) {
+  GateRig rig(
+      "version: 1\nrules:\n  - {name: first, when: {statement: select, identity: {db_user: alice}}, then: allow}\n"
+      "  - {name: second, when: {statement: select, identity: {db_user: bob}}, then: allow}\n");
+  for (const char* const user : {"alice", "bob", "alice"}) {
+    rig.gate->claimed({user, "payments", "psql"});
+    (void)rig.take_events();
+    ASSERT_NE(passed(rig.query("select * from a")), nullptr);
+    EXPECT_EQ(rig.take_events().front().rule(), user == std::string("alice") ? "first" : "second");
+  }
+}
+
 TEST(CommandGate, DecidingAgainWithoutARecordRecordsNothing) {
   GateRig rig;
   const Answer parsed = rig.query("SELECT 1");
