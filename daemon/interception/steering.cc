@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 #include "bpf/abi.h"
@@ -34,6 +35,7 @@ namespace {
 
 constexpr uint64_t kNoteAgeMaxNs = 120'000'000'000;  // far longer than a connection waits for a living daemon's accept
 constexpr uint32_t kNotesSweptAtOnce = 512;
+constexpr std::chrono::milliseconds kCountersWait(50);  // of one reading, for connects that are in flight
 constexpr const char* kNotAskedFor = "no target asked for it when the daemon started; it takes a restart";
 
 uint64_t monotonic_ns() {
@@ -354,8 +356,9 @@ bool LiveSteering::is_exempt(uint64_t socket_cookie) const {
 
 std::vector<TargetCounters> LiveSteering::counters() {
   std::vector<TargetCounters> all;
+  const auto until = std::chrono::steady_clock::now() + kCountersWait;
   for (uint32_t slot : slots_) {
-    auto one = read_counters(programs_->map(MapId::counters), slot);
+    auto one = read_counters(programs_->map(MapId::counters), slot, until);
     all.push_back(one ? *one : TargetCounters{});  // reading an element of an array that is open cannot fail
   }
   return all;

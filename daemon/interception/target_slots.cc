@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <string>
+#include <thread>
 
 #include "bpf/abi.h"
 
@@ -15,8 +17,11 @@ namespace sluice::interception {
 namespace {
 
 // A read of the per-CPU values is not a snapshot: a connect in between makes it lopsided. Such a read takes
-// microseconds and is repeated; only on a host that connects without a pause would the last one be given as it is.
-constexpr int kReadAttempts = 200;
+// microseconds and is repeated at once; then with pauses, for the connect may have been preempted half-way, or its
+// processor may be one that the hypervisor has taken away. Only on a host that connects without a pause would the last
+// one be given as it is.
+constexpr int kReadsAtOnce = 20;
+constexpr std::chrono::microseconds kReadPause(100);
 
 using Name = std::array<char, SLUICE_NAME_BYTES_MAX>;
 
@@ -115,16 +120,19 @@ Result<std::vector<uint32_t>> assign_slots(int names_map, int counters_map, std:
   return slots;
 }
 
-Result<TargetCounters> read_counters(int counters_map, uint32_t slot) {
+Result<TargetCounters> read_counters(int counters_map, uint32_t slot, std::chrono::steady_clock::time_point until) {
   std::vector<sluice_counters> by_cpu(static_cast<size_t>(libbpf_num_possible_cpus()));
-  TargetCounters counters;
-  for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
+  for (int attempt = 1;; ++attempt) {
     auto sum = read_once(counters_map, slot, by_cpu);
     if (!sum) return tl::unexpected(sum.error());
-    counters = to_counters(*sum);
-    if (counters.connects == counters.redirected + counters.refused + counters.exempt + counters.uncovered) break;
+    TargetCounters counters = to_counters(*sum);
+    if (counters.connects == counters.redirected + counters.refused + counters.exempt + counters.uncovered) {
+      return counters;
+    }
+    if (attempt < kReadsAtOnce) continue;
+    if (std::chrono::steady_clock::now() >= until) return counters;
+    std::this_thread::sleep_for(kReadPause);
   }
-  return counters;
 }
 
 }  // namespace sluice::interception

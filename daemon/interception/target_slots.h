@@ -3,6 +3,7 @@
 // Control thread only.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -16,7 +17,9 @@ namespace sluice::interception {
 [[nodiscard]] Result<std::vector<uint32_t>> assign_slots(int names_map, int counters_map,
                                                          std::span<const SteeredTarget> targets);
 
-// Counters of one slot, summed over all CPUs, at a moment when they add up (bounded retries: connects go on meanwhile).
-[[nodiscard]] Result<TargetCounters> read_counters(int counters_map, uint32_t slot);
+// Counters of one slot, summed over all CPUs, at a moment when they add up: connects go on meanwhile, so a reading that
+// does not is repeated, with pauses until `until`; then the last one is given as it is.
+[[nodiscard]] Result<TargetCounters> read_counters(int counters_map, uint32_t slot,
+                                                   std::chrono::steady_clock::time_point until);
 
 }  // namespace sluice::interception
