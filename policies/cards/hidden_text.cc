@@ -15,6 +15,10 @@ constexpr size_t kPlainBeforeMax = 40;
 // Units further before the text's end than this are never cut: at most kHoldBackBytesMax are held back.
 constexpr size_t kCutBytesMax = 4096 + 128;
 
+// A number that shares digits with what a mask leaves standing is none once they are hidden, and then another one may
+// be there instead, which shares the digits at its end. Between two masks there is no third thing to happen.
+constexpr int kLooksMax = 3;
+
 bool stands_in_number(int c) {
   return is_digit_or_mask(c) || is_ascii_separator(c);
 }
@@ -44,8 +48,10 @@ size_t HiddenText::scan(TextScanner& scanner, const TextView& text, const SignBl
   };
   // Digits that a mask leaves standing may join a run, and in a run that they join may hide a number: both ways.
   if (any_runs && !plain.findings.empty()) {
-    look_at_runs(masked_text(MaskStyle::bin6_last4));
+    look_until_nothing_is_shared(found, [&] { look_at_runs(masked_text(MaskStyle::bin6_last4)); });
+    const size_t first_of_last = found.size();
     look_at_runs(masked_text(MaskStyle::full));
+    takes_back_shared(found, first_of_last);
   } else if (any_runs || ending == Ending::more_follows) {
     look_at_runs(text.bytes());
   }
@@ -270,16 +276,61 @@ void HiddenText::apply_plain_masks(MaskStyle style) {
   }
 }
 
+// Looks again while something that is found shares digits with what the plain look's masks leave standing.
+template <typename Look>
+void HiddenText::look_until_nothing_is_shared(std::vector<HiddenFinding>& found, Look look) {
+  const size_t first = found.size();
+  for (int looks = 1;; ++looks) {
+    look();
+    if (!takes_back_shared(found, first) || looks == kLooksMax) return;
+    found.resize(first);
+  }
+}
+
+// Hides what findings of the plain look share with hidden ones, and takes those out: with the shared digits hidden they
+// are none. Returns whether there were any.
+bool HiddenText::takes_back_shared(std::vector<HiddenFinding>& found, size_t first_found) {
+  const auto first = found.begin() + static_cast<ptrdiff_t>(first_found);
+  const auto kept = std::remove_if(first, found.end(), [this](const HiddenFinding& one) { return take_back(one); });
+  const bool any = kept != found.end();
+  found.erase(kept, found.end());
+  return any;
+}
+
+bool HiddenText::take_back(const HiddenFinding& hidden) {
+  const std::span<Finding> all = plain_.findings;
+  const auto start_of = [this](const Finding& finding) { return finding.offset - plain_.base; };
+  auto plain = std::partition_point(all.begin(), all.end(), [&](const Finding& finding) {
+    return start_of(finding) + finding.length <= hidden.start;
+  });
+  bool shared = false;
+  for (; plain != all.end() && start_of(*plain) < hidden.end; ++plain) {
+    const size_t start = start_of(*plain);
+    if (hidden.start < start) plain->first_kept = 0;
+    if (hidden.end > start + plain->length) plain->last_kept = 0;
+    const auto bytes = text_.bytes().subspan(start, plain->length);
+    std::copy(bytes.begin(), bytes.end(), masked_.begin() + static_cast<ptrdiff_t>(start));
+    mask_finding(std::span(masked_).subspan(start, plain->length), *plain, MaskStyle::bin6_last4);
+    shared = true;
+  }
+  if (shared && ending_ == Ending::more_follows) unsettled_.push_back({hidden.start, hidden.end});
+  return shared;
+}
+
 void HiddenText::look(const Core& core, std::vector<HiddenFinding>& found) {
   const std::span<const uint8_t> behind = text_.bytes().subspan(core.end);
   shown_.insert(shown_.end(), behind.begin(),
                 behind.begin() + static_cast<ptrdiff_t>(std::min(behind.size(), kContextBehind)));
   if (!meets_plain_finding(core)) return look_at_shown(core, found);
   // Digits that a mask leaves standing may be part of a hidden number, or touch it so that it is none: both ways.
-  apply_plain_masks(MaskStyle::bin6_last4);
-  look_at_shown(core, found);
+  look_until_nothing_is_shared(found, [&] {
+    apply_plain_masks(MaskStyle::bin6_last4);
+    look_at_shown(core, found);
+  });
+  const size_t first_of_last = found.size();
   apply_plain_masks(MaskStyle::full);
   look_at_shown(core, found);
+  takes_back_shared(found, first_of_last);
 }
 
 void HiddenText::look_at_shown(const Core& core, std::vector<HiddenFinding>& found) {

@@ -1,7 +1,8 @@
 // Card numbers hidden in text: where signs of it are (sign_blocks.h), the text is read as what it shows
 // (hidden_unit.h), with a map back, and looked at again; runs of hex and base64 are decoded and looked at
-// (encoded_runs.h). Comes after the plain look and never touches what that found. One per thread; memory is kept
-// between texts. Bounds: a text's own size.
+// (encoded_runs.h). Comes after the plain look. Of what that found, digits that its masks would leave standing are
+// hidden too where they would be part of a hidden number. One per thread; memory is kept between texts. Bounds: a
+// text's own size.
 //
 // What is read is cores: stretches that show nothing but digits, separators and masks, with at least one unit in them
 // that is not plain. What stands beside a core counts as it is written. So a core depends on no more of the text than
@@ -31,9 +32,9 @@ struct HiddenMemory {
 
 // What a text was found to hold by the plain look, and where it stands.
 struct PlainLook {
-  std::span<const Finding> findings;  // in order
-  size_t base = 0;                    // of the text, in their offsets
-  size_t decided = 0;                 // up to where it decided
+  std::span<Finding> findings;  // in order; what their masks may leave standing is taken back where it would be found
+  size_t base = 0;              // of the text, in their offsets
+  size_t decided = 0;           // up to where it decided
 };
 
 class HiddenText {
@@ -63,6 +64,10 @@ class HiddenText {
   void look_at_shown(const Core& core, std::vector<HiddenFinding>& found);
   [[nodiscard]] bool meets_plain_finding(const Core& core);
   void apply_plain_masks(MaskStyle style);
+  template <typename Look>
+  void look_until_nothing_is_shared(std::vector<HiddenFinding>& found, Look look);
+  bool takes_back_shared(std::vector<HiddenFinding>& found, size_t first_found);
+  bool take_back(const HiddenFinding& hidden);
   void put_in_order(std::vector<HiddenFinding>& found, size_t first_found) const;
   void note_unsettled(const Core& core);
   [[nodiscard]] LeftContext context_before(size_t start) const;

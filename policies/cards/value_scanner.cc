@@ -235,20 +235,8 @@ void ValueScanner::keep_settled(Part& part, size_t decided, size_t first_finding
     part.memory.left.append(part.bytes.first(decided));
   }
   const size_t plain_end = findings.size();
-  size_t from = first_finding;  // both are in order
   for (const HiddenFinding& hidden : hidden_found_) {
     if (hidden.end > decided) break;
-    const auto start_of = [&](size_t i) { return findings[i].offset - part.base; };
-    const auto end_of = [&](size_t i) { return start_of(i) + findings[i].length; };
-    while (from < plain_end && end_of(from) <= hidden.start) ++from;
-    bool overlaps = false;
-    for (size_t i = from; i < plain_end && start_of(i) < hidden.end; ++i) {
-      // The two share what the mask of the first leaves standing: it goes too.
-      overlaps = true;
-      if (hidden.start < start_of(i)) findings[i].first_kept = 0;
-      if (hidden.end > end_of(i)) findings[i].last_kept = 0;
-    }
-    if (overlaps) continue;
     part.add(hidden.start, hidden.end - hidden.start, hidden.candidate.digits, hidden.candidate.brand, hidden.form,
              hidden.candidate.last_kept);
   }

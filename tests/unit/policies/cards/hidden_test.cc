@@ -73,6 +73,33 @@ TEST(Hidden, WhatTwoNumbersShareIsHidden) {
   }
 }
 
+// The fourth group belongs to the plain number; once it is hidden too, the hidden number begins at the fifth.
+TEST(Hidden, ANumberBehindWhatTwoNumbersShare) {
+  const std::string text = "5454 5454 5454 5454 5454  5454 5454 5454 55454";
+  EXPECT_EQ(masked(text), "5454 54** **** **** 5454  54** **** 5454 55454");
+  for (MaskStyle style : {MaskStyle::bin6_last4, MaskStyle::last4, MaskStyle::full}) {
+    const std::string after = masked(text, ValueType::text, ValueFormat::text, style);
+    EXPECT_TRUE(find(after).empty()) << after;
+  }
+}
+
+// Of a flood of groups with a double blank somewhere in it, whatever is masked leaves no number standing.
+TEST(Hidden, FloodsOfGroupsAreMaskedOnce) {
+  for (size_t before = 0; before < 12; ++before) {
+    for (size_t behind = 0; behind < 12; ++behind) {
+      for (const char* between : {"  ", " 5\\u003454  ", " 54545  5454  "}) {
+        std::string text = "5454";
+        for (size_t i = 0; i < before; ++i) text += " 5454";
+        text += between;
+        for (size_t i = 0; i < behind; ++i) text += "5454 ";
+        text += "55454";
+        const std::string after = masked(text);
+        EXPECT_TRUE(find(after).empty()) << text << " became " << after;
+      }
+    }
+  }
+}
+
 TEST(Hidden, LookAlikesStay) {
   for (const char* text : {
            "https://example.org/%D0%9F%D1%80%D0%B8%D0%B2%D0%B5%D1%82?id=12345&n=100%25",
