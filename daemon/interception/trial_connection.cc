@@ -82,6 +82,7 @@ int status_of(pid_t client) {
 // The connection that came to one of the listeners; invalid where none came in time.
 UniqueFd accept_one(const std::vector<int>& listeners) {
   std::vector<pollfd> waits;
+  waits.reserve(listeners.size());
   for (const int fd : listeners) waits.push_back({fd, POLLIN, 0});
   if (poll(waits.data(), waits.size(), kTrialPatienceMs) < 1) return {};
   for (const pollfd& wait : waits) {

@@ -260,8 +260,8 @@ Answer CommandGate::withdraw(const CommandRequest& request) {
     statement =
         make_statement(command::mask_for_record(std::string(request.text), context_.scanner), std::move(unread));
   }
-  const StatementFacts& facts = statement != nullptr ? statement->facts : no_facts();
-  return refuse(request, statement, facts, {}, std::string(kCancelled), "57014");
+  if (statement == nullptr) return refuse(request, nullptr, no_facts(), {}, std::string(kCancelled), "57014");
+  return refuse(request, statement, statement->facts, {}, std::string(kCancelled), "57014");
 }
 
 // An application that saves what it read, say. Its Execute was decided with its Bind, and COPY data is looked at as it

@@ -47,7 +47,9 @@ size_t iban_length(uint8_t first, uint8_t second) {
         return static_cast<uint8_t>(country.code[0]) < first ||
                (static_cast<uint8_t>(country.code[0]) == first && static_cast<uint8_t>(country.code[1]) < second);
       });
-  if (found == std::end(kCountries) || found->code[0] != first || found->code[1] != second) return 0;
+  if (found == std::end(kCountries) || static_cast<uint8_t>(found->code[0]) != first ||
+      static_cast<uint8_t>(found->code[1]) != second)
+    return 0;
   return found->length;
 }
 
@@ -61,7 +63,7 @@ std::optional<DataMatch> iban(std::span<const uint8_t> bytes, size_t from, size_
   if (start > 0 && is_alnum(bytes[start - 1])) return std::nullopt;
   const size_t length = iban_length(bytes[start], bytes[start + 1]);
   if (length == 0) return std::nullopt;
-  uint8_t characters[kIbanCharactersMax];
+  uint8_t characters[kIbanCharactersMax] = {};
   size_t taken = 0, at = start;
   while (taken < length && at < bytes.size()) {
     const uint8_t c = bytes[at];

@@ -25,9 +25,9 @@ bool goes_on_as_hex(uint8_t c, size_t place) {
 // The byte that begins in the character at `at`, which stands at `place`; -1 where none does or its end is not there.
 int base64_byte(std::span<const uint8_t> text, size_t at, size_t place) {
   if (place == 3 || at + 1 >= text.size()) return -1;
-  const int first = kSextets[text[at]], second = kSextets[text[at + 1]];
+  const int8_t first = kSextets[text[at]], second = kSextets[text[at + 1]];
   if (first < 0 || second < 0) return -1;
-  const int both = first << 6 | second;  // twelve bits
+  const int both = static_cast<uint8_t>(first) << 6 | static_cast<uint8_t>(second);  // twelve bits
   return both >> (4 - 2 * static_cast<int>(place)) & 0xFF;
 }
 int hex_byte(std::span<const uint8_t> text, size_t at, size_t place) {

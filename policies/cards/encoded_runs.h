@@ -38,8 +38,8 @@ struct QuadPlaces {
   uint8_t of[256] = {};
   constexpr QuadPlaces() {
     for (size_t c = 0; c < 256; ++c) {
-      const int sextet = kSextets[c];
-      if (sextet < 0) continue;
+      if (kSextets[c] < 0) continue;
+      const auto sextet = static_cast<uint8_t>(kSextets[c]);
       const bool fits[] = {sextet >> 3 == 1, (sextet >> 1 & 7) == 1, (sextet & 3) == 0, sextet >= 32};
       for (size_t place = 0; place < 4; ++place) of[c] |= static_cast<uint8_t>(fits[place] ? 1 << place : 0);
     }
