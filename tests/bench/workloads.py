@@ -80,8 +80,9 @@ def idle_memory(contender):
 
 
 def first_row(contender):
-    """Time from sending a SELECT of 250 MB to its first row, in µs; the rest is not waited for."""
-    return {"rate": first_row_us(contender, "SELECT * FROM bulk", "customer number 1"), "cpu_us": 0}
+    """Time from sending a SELECT of 250 MB to its first row, in µs; the rest is not waited for. Any row may be the first: a scan joins
+    another one of the same table where that one is."""
+    return {"rate": first_row_us(contender, "SELECT * FROM bulk", "customer number "), "cpu_us": 0}
 
 
 def connect_cost(contender, program):

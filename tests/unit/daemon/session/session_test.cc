@@ -284,6 +284,31 @@ TEST(Session, ClientLeavingIsTheReason) {
   EXPECT_EQ(rig.ended->reason, CloseReason::client_left);
 }
 
+TEST(Session, AClientThatIsGoneTakesTheServerWithIt) {
+  Rig rig;
+  rig.client_says("one\n");
+  rig.server_says("a row that nobody reads\n");
+  rig.client.reset();  // with unread input: a reset, not an orderly end
+  rig.host.settle();
+  ASSERT_TRUE(rig.ended.has_value()) << "what the server still has to say is not waited for";
+  EXPECT_EQ(rig.ended->reason, CloseReason::client_left);
+  EXPECT_EQ(rig.server_calls.resets, 1);
+}
+
+TEST(Session, AClientThatIsGoneLeavesTheServerWhatItSent) {
+  Rig rig;
+  rig.client_says("!last\n");  // waits for the log
+  rig.server_says("a row that nobody reads\n");
+  rig.client.reset();
+  rig.host.settle();
+  EXPECT_FALSE(rig.ended.has_value());
+  EXPECT_EQ(rig.server_calls.resets, 0);
+  rig.host.make_durable(1);
+  EXPECT_EQ(rig.server_hears(), "!last\n");
+  ASSERT_TRUE(rig.ended.has_value());
+  EXPECT_EQ(rig.server_calls.resets, 1);
+}
+
 TEST(Session, ServerLeavingIsTheReasonAndItsLastWordsAreDelivered) {
   Rig rig;
   rig.server_says("goodbye\n");
