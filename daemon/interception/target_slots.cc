@@ -17,11 +17,10 @@ namespace sluice::interception {
 namespace {
 
 // A read of the per-CPU values is not a snapshot: a connect in between makes it lopsided. Such a read takes
-// microseconds and is repeated at once; then with pauses, for the connect may have been preempted half-way, or its
-// processor may be one that the hypervisor has taken away. Only on a host that connects without a pause would the last
-// one be given as it is.
+// microseconds and is repeated at once; then with room for others in between, for the connect may have been preempted
+// half-way, or its processor may be one that the hypervisor has taken away. Only on a host that connects without a
+// pause would the last one be given as it is.
 constexpr int kReadsAtOnce = 20;
-constexpr std::chrono::microseconds kReadPause(100);
 
 using Name = std::array<char, SLUICE_NAME_BYTES_MAX>;
 
@@ -131,7 +130,7 @@ Result<TargetCounters> read_counters(int counters_map, uint32_t slot, std::chron
     }
     if (attempt < kReadsAtOnce) continue;
     if (std::chrono::steady_clock::now() >= until) return counters;
-    std::this_thread::sleep_for(kReadPause);
+    std::this_thread::yield();
   }
 }
 

@@ -18,7 +18,7 @@ namespace sluice::interception {
                                                          std::span<const SteeredTarget> targets);
 
 // Counters of one slot, summed over all CPUs, at a moment when they add up: connects go on meanwhile, so a reading that
-// does not is repeated, with pauses until `until`; then the last one is given as it is.
+// does not is repeated until `until`; then the last one is given as it is.
 [[nodiscard]] Result<TargetCounters> read_counters(int counters_map, uint32_t slot,
                                                    std::chrono::steady_clock::time_point until);
 
