@@ -248,3 +248,14 @@ def test_a_second_look_at_the_socket(unprivileged):
     assert status.st_uid == pwd.getpwnam(USER).pw_uid
     run = subprocess.run(["setpriv", "--reuid", "nobody", "--clear-groups", BINARY, "status", "--config", daemon.config], capture_output=True, check=False)
     assert run.returncode != 0
+
+
+def test_the_binary_leaves_nothing_writable_that_calls_go_through():
+    def read(*options):
+        return subprocess.run(["readelf", "-W", *options, BINARY], capture_output=True, text=True, check=True).stdout
+
+    assert "Type:                              DYN" in read("-h"), "loaded at a random address"
+    assert "BIND_NOW" in read("-d"), "calls into libraries are resolved at start"
+    headers = {line.split()[0]: line for line in read("-l").splitlines() if line.strip().startswith("GNU_")}
+    assert "GNU_RELRO" in headers
+    assert "RWE" not in headers["GNU_STACK"], "the stack is not executable"
