@@ -2,11 +2,14 @@
 
 #include <array>
 
+#include "policies/cards/text_words.h"
+
 namespace sluice::policies::cards {
 namespace {
 
 constexpr size_t kHexTokenExtraMin = 12;  // hex characters glued to a run that make it part of a hash, not a number
 constexpr size_t kHexLookMax = 16;
+constexpr size_t kTrackDigitsMin = 7;  // expiry and service code
 constexpr size_t kFractionLookMax = 16;
 constexpr size_t kUuidBytes = 36;
 constexpr size_t kBinDigits = 6;         // what bin6_last4 leaves in front
@@ -119,6 +122,17 @@ bool is_hex(int c) {
   return is_digit_or_mask(c) || is_hex_letter(c);
 }
 
+// Track 2 as some write it: `D` in place of the separator, and digits (ISO/IEC 7813).
+bool goes_on_as_track(const TextView& text, const Window& window) {
+  const int before = text.at(static_cast<ptrdiff_t>(window.start) - 1);
+  if (window.count != 1 || is_hex(before) || (text.at(static_cast<ptrdiff_t>(window.end)) | 0x20) != 'd') return false;
+  for (size_t i = 1; i <= kHexLookMax; ++i) {
+    const int c = text.at(static_cast<ptrdiff_t>(window.end + i));
+    if (!is_digit_or_mask(c)) return i > kTrackDigitsMin && !is_hex_letter(c);
+  }
+  return true;
+}
+
 // The run of hex characters around an unbroken number is long enough to be a hash.
 bool inside_hash(const TextView& text, const Window& window) {
   size_t extra = 0;
@@ -133,7 +147,7 @@ bool inside_hash(const TextView& text, const Window& window) {
     if (!is_hex(c)) break;
     letters |= is_hex_letter(c);
   }
-  return letters && extra >= kHexTokenExtraMin;
+  return letters && extra >= kHexTokenExtraMin && !goes_on_as_track(text, window);
 }
 
 bool is_uuid_at(const TextView& text, ptrdiff_t at) {
@@ -232,7 +246,11 @@ std::optional<Candidate> longest_at(const TextView& text, size_t start) {
   Separator before = Separator::none;
   while (read_group(text, window, before)) {
     if (has_length(window.lengths, window.size) && has_card_layout(text, window)) {
-      const std::optional<Brand> brand = brand_of(window.all());
+      std::optional<Brand> brand = brand_of(window.all());
+      if (!brand) {
+        brand = brand_in_context(window.all());
+        if (brand && !says_card(text, start)) brand = std::nullopt;
+      }
       if (brand && allowed_by_context(text, window)) {
         best = Candidate{window.end, static_cast<uint8_t>(window.size), kLastKept, *brand};
       }

@@ -11,6 +11,7 @@
 #include "policies/cards/hidden_text.h"
 #include "policies/cards/mask_finding.h"
 #include "policies/cards/numbers.h"
+#include "policies/cards/secrets.h"
 #include "policies/cards/value_scanner.h"
 
 namespace sluice::policies {
@@ -98,6 +99,8 @@ void mask_finding(std::span<uint8_t> bytes, const Finding& finding, MaskStyle st
       return mask_base64(bytes, kept.digits, kept.first, kept.last);
     case FindingForm::octal_escapes:
       return mask_octal_escapes(bytes, kept);
+    default:
+      return cover(bytes, finding.form);
   }
 }
 
@@ -134,14 +137,14 @@ class Scanner final : public CardScanner {
 
 }  // namespace
 
-std::unique_ptr<CardScanner> create_card_scanner(cards::Engine engine, std::string& why) {
-  std::unique_ptr<ValueScanner> values = ValueScanner::create(engine, why);
+std::unique_ptr<CardScanner> create_card_scanner(cards::Engine engine, std::string& why, DetectorOptions options) {
+  std::unique_ptr<ValueScanner> values = ValueScanner::create(engine, options, why);
   if (values == nullptr) return nullptr;
   return std::make_unique<Scanner>(std::move(values));
 }
 
-std::unique_ptr<CardScanner> CardScanner::create(std::string& why) {
-  return create_card_scanner(cards::Engine::automatic, why);
+std::unique_ptr<CardScanner> CardScanner::create(std::string& why, DetectorOptions options) {
+  return create_card_scanner(cards::Engine::automatic, why, options);
 }
 
 std::optional<MaskStyle> parse_mask_style(std::string_view word) {
@@ -166,7 +169,7 @@ std::string_view CardScanner::kind_name(const Finding& finding) const {
 }
 
 std::string masked_digits(std::span<const uint8_t> bytes, const Finding& finding, MaskStyle style) {
-  if (finding.kind == FindingKind::pattern) {
+  if (!has_brand(finding.kind)) {
     std::string stars;
     for (const uint8_t c : bytes.subspan(finding.offset, std::min<size_t>(finding.length, kShownBytesMax)))
       stars += c > ' ' && c < 0x7f && std::isalnum(c) == 0 && c != '"' && c != '\\' ? static_cast<char>(c) : '*';

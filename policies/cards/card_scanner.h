@@ -19,10 +19,20 @@ enum class MaskStyle : uint8_t { bin6_last4, last4, full, bin8_last4 };
 // A long run of hex or base64, and a match of a pattern (data_patterns.h).
 inline constexpr size_t kHoldBackBytesMax = 4096 + 1024;
 
+// Where a code or PIN under its key counts in text. (In columns of that name always.)
+enum class KeyedSecrets : uint8_t { everywhere, beside_cards };
+// Does a key that says something else (`order_id`, `imei`) make a card number none? Whoever may choose keys could hide
+// card numbers so: only for texts that nobody wrote to deceive.
+enum class ForeignKeys : uint8_t { distrusted, trusted };
+struct DetectorOptions {
+  KeyedSecrets secrets = KeyedSecrets::everywhere;
+  ForeignKeys keys = ForeignKeys::distrusted;
+};
+
 class CardScanner {
  public:
   // Null, with `why` set, where the pattern database cannot be made on this CPU.
-  [[nodiscard]] static std::unique_ptr<CardScanner> create(std::string& why);
+  [[nodiscard]] static std::unique_ptr<CardScanner> create(std::string& why, DetectorOptions options = {});
   virtual ~CardScanner() = default;
 
   // Finds card data in every value of the batch. `findings` is replaced; ordered by value, then offset; they never

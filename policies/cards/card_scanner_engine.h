@@ -10,6 +10,7 @@
 
 namespace sluice::policies {
 
-[[nodiscard]] std::unique_ptr<CardScanner> create_card_scanner(cards::Engine engine, std::string& why);
+[[nodiscard]] std::unique_ptr<CardScanner> create_card_scanner(cards::Engine engine, std::string& why,
+                                                               DetectorOptions options = {});
 
 }  // namespace sluice::policies

@@ -316,8 +316,9 @@ class DataScanner final : public CardScanner {
 
 }  // namespace
 
-std::unique_ptr<CardScanner> create_data_scanner(std::shared_ptr<const DataPatterns> patterns, std::string& why) {
-  std::unique_ptr<CardScanner> cards = CardScanner::create(why);
+std::unique_ptr<CardScanner> create_data_scanner(std::shared_ptr<const DataPatterns> patterns, std::string& why,
+                                                 DetectorOptions options) {
+  std::unique_ptr<CardScanner> cards = CardScanner::create(why, options);
   if (cards == nullptr) return nullptr;
   auto scanner = std::make_unique<DataScanner>(std::move(patterns), std::move(cards));
   if (scanner->allocate()) return scanner;

@@ -15,7 +15,7 @@ namespace sluice::policies {
 
 // A scanner of its own, for the command line. Null, with `why` set, where it cannot be made.
 [[nodiscard]] std::unique_ptr<CardScanner> create_data_scanner(std::shared_ptr<const DataPatterns> patterns,
-                                                               std::string& why);
+                                                               std::string& why, DetectorOptions options = {});
 
 // The scanners of one worker: that for cards alone, and one for each set of patterns that its sessions need.
 class ScannerDesk {

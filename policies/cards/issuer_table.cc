@@ -10,7 +10,7 @@
 namespace sluice::policies {
 
 std::string_view issuer_table_version() {
-  return "2026.1";
+  return "2026.2";
 }
 
 std::string_view to_string(FindingKind kind) {
@@ -19,6 +19,12 @@ std::string_view to_string(FindingKind kind) {
       return "pan";
     case FindingKind::pattern:
       return "pattern";
+    case FindingKind::cvv:
+      return "cvv";
+    case FindingKind::pin:
+      return "pin";
+    case FindingKind::track:
+      return "track";
   }
   return "unknown";
 }
@@ -84,7 +90,7 @@ constexpr LengthSet kVerveLengths = k16 | k18 | k19;
 
 // First match wins, so the narrow ranges stand before the wide ones that contain them. RuPay's 353 and 356 lie within
 // JCB's range and are named jcb. Maestro's 12 to 15 digits and UATP (1…, 15 digits) match one in ten order ids and are
-// left for when a column name or keyword says what they are.
+// none without a column name or keyword that says what they are (kContextRanges).
 constexpr IssuerRange kRanges[] = {
     {Brand::verve, 506099, 506198, 6, kVerveLengths},
     {Brand::verve, 507865, 507964, 6, kVerveLengths},
@@ -167,6 +173,20 @@ constexpr TestNumber kTestNumbers[] = {
     {Brand::unionpay, "6221558812340000"},
 };
 
+// Lengths that need context, by the first four digits, of numbers with a right check digit. Twelve digits are none of a
+// LengthSet: they are asked for by brand_in_context() alone.
+struct ContextRange {
+  unsigned low, high;
+  LengthSet lengths;
+};
+constexpr LengthSet k13To15 = length(13) | length(14) | length(15);
+constexpr ContextRange kContextRanges[] = {
+    {1000, 1999, length(15)}, {4936, 4936, k13To15}, {5000, 5089, k13To15},
+    {5600, 5999, k13To15},    {6300, 6399, k13To15}, {6700, 6799, k13To15},
+};
+constexpr size_t kUatpDigits = 15, kMaestroContextDigitsMax = 15, kUnionPayDigitsMin = 16;
+constexpr size_t kMaskedFrom = 8, kMaskedUntil = 4;  // of a number's digits, what every style hides
+
 constexpr uint64_t power_of_ten(unsigned exponent) {
   uint64_t power = 1;
   while (exponent-- > 0) power *= 10;
@@ -199,9 +219,12 @@ constexpr FirstFour make_first_four() {
     for (size_t i = 0; i < 4; ++i) prefix = prefix * 10 + static_cast<unsigned>(number.digits[i] - '0');
     sets.lengths[prefix] |= length(number.digits.size());
   }
-  unsigned named = 0;
-  for (uint8_t digit : kNamedPrefixDigits) named = named * 10 + digit;
-  sets.lengths[named] |= kNamedPrefix;
+  for (const ContextRange& range : kContextRanges) {
+    for (unsigned prefix = range.low; prefix <= range.high; ++prefix) sets.lengths[prefix] |= range.lengths;
+  }
+  for (unsigned prefix = 0; prefix < 10000; ++prefix) {
+    if (is_unchecked_prefix(prefix)) sets.lengths[prefix] |= kUncheckedPrefix;
+  }
   return sets;
 }
 
@@ -223,6 +246,30 @@ std::optional<Brand> brand_by_range(std::span<const uint8_t> digits) {
     const IssuerRange& range = kRanges[i];
     const uint32_t value = prefix[range.prefix_digits];
     if (value >= range.low && value <= range.high && has_length(range.lengths, digits.size())) return range.brand;
+  }
+  return std::nullopt;
+}
+
+// Nothing but zeros in the hidden places, and a digit in the last of them: what mask_number_text and its kin leave.
+static bool looks_masked(std::span<const uint8_t> digits) {
+  const auto hidden = digits.subspan(kMaskedFrom, digits.size() - kMaskedFrom - kMaskedUntil);
+  return std::all_of(hidden.begin(), hidden.end() - 1, [](uint8_t digit) { return digit == 0; });
+}
+
+std::optional<Brand> brand_in_context(std::span<const uint8_t> digits) {
+  if (digits.size() < kContextDigitsMin || digits.size() > kPanDigitsMax) return std::nullopt;
+  if (!luhn_valid(digits)) {
+    const bool unionpay = digits.size() >= kUnionPayDigitsMin && is_unchecked_prefix(first_four(digits));
+    return unionpay && !looks_masked(digits) ? std::optional(Brand::unionpay) : std::nullopt;
+  }
+  if (digits.size() == kUatpDigits && digits[0] == 1) return Brand::uatp;
+  if (digits.size() > kMaestroContextDigitsMax) return std::nullopt;
+  uint32_t prefix = 0;
+  for (size_t i = 0; i < 6; ++i) prefix = prefix * 10 + digits[i];
+  for (const IssuerRange& range : kRanges) {
+    if (range.brand != Brand::maestro) continue;
+    const auto cut = static_cast<uint32_t>(prefix / power_of_ten(6u - range.prefix_digits));
+    if (cut >= range.low && cut <= range.high) return Brand::maestro;
   }
   return std::nullopt;
 }

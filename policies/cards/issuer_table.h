@@ -23,7 +23,7 @@ using LengthSet = uint8_t;
 
 // By the first four digits (0–9999).
 struct FirstFour {
-  LengthSet lengths[10000] = {};    // that any issuer uses behind them: a superset, for a quick no
+  LengthSet lengths[10000] = {};    // that any issuer uses behind them, with context or without: for a quick no
   uint8_t first_range[10000] = {};  // the first range of the table that they may begin
   struct Settled {
     Brand brand = {};
@@ -35,9 +35,13 @@ extern const FirstFour kFirstFour;
 [[nodiscard]] inline LengthSet lengths_of_first_four(unsigned first_four) {
   return kFirstFour.lengths[first_four];
 }
-// Set beside the lengths where a published test number begins whose check digit is wrong.
-inline constexpr LengthSet kNamedPrefix = 0x80;
-inline constexpr uint8_t kNamedPrefixDigits[4] = {6, 2, 2, 1};
+// Set beside the lengths where numbers begin that may count although their check digit is wrong: UnionPay's, with
+// context, and a published test number.
+inline constexpr LengthSet kUncheckedPrefix = 0x80;
+// Of those the first two digits: 62, and 81 (of which 8100 to 8171 are meant).
+[[nodiscard]] constexpr bool is_unchecked_prefix(unsigned first_four) {
+  return first_four / 100 == 62 || (first_four >= 8100 && first_four <= 8171);
+}
 
 // The brand of a card number: prefix and length in the table and Luhn's check digit right, or a published test number
 // that no rule covers. `digits` are values 0–9, not characters.
@@ -53,6 +57,12 @@ inline constexpr uint8_t kNamedPrefixDigits[4] = {6, 2, 2, 1};
 // The same, of 13 to 19 digits whose check digit is known to be right; nothing also where a test number is all it may
 // be.
 [[nodiscard]] std::optional<Brand> brand_by_range(std::span<const uint8_t> digits);
+
+// The brand of a number that is one of a card only where a name or word says so (says_card.h): Maestro of 12 to 15
+// digits and UATP, with a right check digit, and UnionPay with a wrong one. A number that a mask made of such a
+// UnionPay number (numbers.h) is none.
+inline constexpr size_t kContextDigitsMin = 12;
+[[nodiscard]] std::optional<Brand> brand_in_context(std::span<const uint8_t> digits);
 
 // Luhn's check (ISO/IEC 7812-1, annex B).
 [[nodiscard]] bool luhn_valid(std::span<const uint8_t> digits);

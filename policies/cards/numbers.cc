@@ -33,7 +33,7 @@ std::optional<WholeNumber> digits_of(uint64_t value) {
   std::array<uint8_t, 20> reversed{};
   size_t size = 0;
   for (; value != 0; value /= 10) reversed[size++] = static_cast<uint8_t>(value % 10);
-  if (size < kPanDigitsMin || size > kPanDigitsMax) return std::nullopt;
+  if (size < kContextDigitsMin || size > kPanDigitsMax) return std::nullopt;
   WholeNumber number;
   number.size = number.held = static_cast<uint8_t>(size);
   std::reverse_copy(reversed.begin(), reversed.begin() + static_cast<ptrdiff_t>(size), number.digits.begin());
@@ -62,7 +62,7 @@ void fill(WholeNumber& number, MaskStyle style, Exact exact) {
     for (uint8_t digit = 1; digit <= 9; ++digit) {
       if (digit == before && end <= first) continue;
       number.digits[place] = digit;
-      if (!brand_of(number.all()) && exact(number)) return;
+      if (!brand_of(number.all()) && !brand_in_context(number.all()) && exact(number)) return;
     }
     number.digits[place] = before;
   }
@@ -72,8 +72,9 @@ void fill(WholeNumber& number, MaskStyle style) {
   fill(number, style, [](const WholeNumber&) { return true; });
 }
 
-std::optional<NumberFinding> finding_of(const WholeNumber& number, size_t offset, size_t length) {
-  const std::optional<Brand> brand = brand_of(number.all());
+std::optional<NumberFinding> finding_of(const WholeNumber& number, size_t offset, size_t length, Said said) {
+  std::optional<Brand> brand = brand_of(number.all());
+  if (!brand && said == Said::card) brand = brand_in_context(number.all());
   if (!brand) return std::nullopt;
   return NumberFinding{offset, length, number.size, *brand};
 }
@@ -91,7 +92,7 @@ std::optional<WholeNumber> read_numeric(std::span<const uint8_t> bytes) {
   const unsigned sign = word(4);
   if (bytes.size() != kNumericHeaderBytes + 2 * groups || (sign != kNumericPositive && sign != kNumericNegative))
     return std::nullopt;
-  if (groups == 0 || weight < 3 || weight > 4) return std::nullopt;  // 13 to 20 digits
+  if (groups == 0 || weight < 2 || weight > 4) return std::nullopt;  // 9 to 20 digits
   WholeNumber number;
   const auto whole_groups = static_cast<size_t>(weight) + 1;
   for (size_t group = 0; group < std::max(groups, whole_groups); ++group) {
@@ -144,7 +145,7 @@ std::optional<NumberText> read_number_text(std::span<const uint8_t> text) {
   }
   if (at != text.size()) return std::nullopt;
   const size_t digits = whole + exponent;
-  if (digits < kPanDigitsMin || digits > kPanDigitsMax) return std::nullopt;
+  if (digits < kContextDigitsMin || digits > kPanDigitsMax) return std::nullopt;
   for (size_t i = digits; i < size; ++i) {
     if (mantissa[i] != 0) return std::nullopt;  // a fraction
   }
@@ -159,38 +160,38 @@ std::optional<NumberText> read_number_text(std::span<const uint8_t> text) {
 std::optional<WholeNumber> read_float8(std::span<const uint8_t> bytes) {
   if (bytes.size() != kFloat8Bytes) return std::nullopt;
   const double value = std::fabs(std::bit_cast<double>(read_big_endian(bytes)));
-  if (!(value >= 1e12 && value <= kExactDoubleMax) || value != std::floor(value)) return std::nullopt;
+  if (!(value >= 1e11 && value <= kExactDoubleMax) || value != std::floor(value)) return std::nullopt;
   return digits_of(static_cast<uint64_t>(value));
 }
 
 }  // namespace
 
-std::optional<NumberFinding> find_in_number_text(std::span<const uint8_t> text) {
+std::optional<NumberFinding> find_in_number_text(std::span<const uint8_t> text, Said said) {
   const std::optional<NumberText> read = read_number_text(text);
-  return read ? finding_of(read->number, read->first, read->end - read->first) : std::nullopt;
+  return read ? finding_of(read->number, read->first, read->end - read->first, said) : std::nullopt;
 }
 
-std::optional<NumberFinding> find_in_int8(std::span<const uint8_t> bytes) {
+std::optional<NumberFinding> find_in_int8(std::span<const uint8_t> bytes, Said said) {
   if (bytes.size() != kInt8Bytes) return std::nullopt;
-  constexpr uint64_t kSmallest = 1000000000000;  // 13 digits
+  constexpr uint64_t kSmallest = 100000000000;  // 12 digits
   const uint64_t value = magnitude(read_big_endian(bytes));
   if (value < kSmallest) return std::nullopt;
   const std::optional<WholeNumber> number = digits_of(value);
-  return number ? finding_of(*number, 0, bytes.size()) : std::nullopt;
+  return number ? finding_of(*number, 0, bytes.size(), said) : std::nullopt;
 }
 
-std::optional<NumberFinding> find_in_numeric(std::span<const uint8_t> bytes) {
+std::optional<NumberFinding> find_in_numeric(std::span<const uint8_t> bytes, Said said) {
   const std::optional<WholeNumber> number = read_numeric(bytes);
-  return number ? finding_of(*number, 0, bytes.size()) : std::nullopt;
+  return number ? finding_of(*number, 0, bytes.size(), said) : std::nullopt;
 }
 
-std::optional<NumberFinding> find_in_float8(std::span<const uint8_t> bytes) {
+std::optional<NumberFinding> find_in_float8(std::span<const uint8_t> bytes, Said said) {
   const std::optional<WholeNumber> number = read_float8(bytes);
-  return number ? finding_of(*number, 0, bytes.size()) : std::nullopt;
+  return number ? finding_of(*number, 0, bytes.size(), said) : std::nullopt;
 }
 
 void mask_number_text(std::span<uint8_t> text, size_t digits, MaskStyle style) {
-  if (digits < kPanDigitsMin || digits > kPanDigitsMax) return;
+  if (digits < kContextDigitsMin || digits > kPanDigitsMax) return;
   WholeNumber number;
   number.size = static_cast<uint8_t>(digits);
   for (uint8_t c : text) {

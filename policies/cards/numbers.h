@@ -37,11 +37,15 @@ inline constexpr size_t kFloat8Bytes = 8;
 inline constexpr size_t kNumberTextBytesMax = 64;     // longer texts are no number that a card number could hide in
 inline constexpr size_t kNumericBinaryBytesMax = 64;  // likewise
 
+// What is said of a number: that it is one of a card (says_card()), or nothing.
+enum class Said : uint8_t { nothing, card };
+
 // Text: optional sign, digits, a fraction of zeros, an exponent. The finding spans the digits that can be changed.
-[[nodiscard]] std::optional<NumberFinding> find_in_number_text(std::span<const uint8_t> text);
-[[nodiscard]] std::optional<NumberFinding> find_in_int8(std::span<const uint8_t> bytes);
-[[nodiscard]] std::optional<NumberFinding> find_in_numeric(std::span<const uint8_t> bytes);
-[[nodiscard]] std::optional<NumberFinding> find_in_float8(std::span<const uint8_t> bytes);
+[[nodiscard]] std::optional<NumberFinding> find_in_number_text(std::span<const uint8_t> text,
+                                                               Said said = Said::nothing);
+[[nodiscard]] std::optional<NumberFinding> find_in_int8(std::span<const uint8_t> bytes, Said said = Said::nothing);
+[[nodiscard]] std::optional<NumberFinding> find_in_numeric(std::span<const uint8_t> bytes, Said said = Said::nothing);
+[[nodiscard]] std::optional<NumberFinding> find_in_float8(std::span<const uint8_t> bytes, Said said = Said::nothing);
 
 // Replace the digits in place. REQUIRES: bytes of a finding of the same form; anything else is left as it is.
 void mask_number_text(std::span<uint8_t> text, size_t digits, MaskStyle style);

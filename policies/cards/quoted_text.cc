@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policies/cards/text_words.h"
+
 namespace sluice::policies::cards {
 namespace {
 
@@ -144,8 +146,12 @@ size_t scan_quoted(TextScanner& scanner, const TextView& text, Ending ending, Qu
     if (!is_number(text, token) || !stands_alone(text, token)) return;
     const auto bytes = text.bytes().subspan(token.start, token.end - token.start);
     if (digits_before_exponent(bytes) < kMantissaDigitsMin) return;
-    const auto number = find_in_number_text(bytes);
-    if (!number) return;
+    auto number = find_in_number_text(bytes);
+    if (!number) {
+      number = find_in_number_text(bytes, Said::card);
+      if (!number || !says_card(text, token.start)) return;
+    }
+    if (scanner.is_foreign(text, token.start)) return;
     take_text_before(token.start);
     while (next < scratch.size() && scratch[next].start < token.end) ++next;  // the same digits, seen as text
     found.push_back(

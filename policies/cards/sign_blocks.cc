@@ -3,8 +3,14 @@
 #include "policies/cards/encoded_runs.h"
 #include "policies/cards/hidden_unit.h"
 #include "policies/cards/text_view.h"
+#include "policies/cards/text_words.h"
 
 namespace sluice::policies::cards {
+namespace {
+
+constexpr size_t kGroupDigitsMin = 3;  // of a code
+
+}  // namespace
 
 bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) {
   uint64_t any = 0;
@@ -14,6 +20,7 @@ bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) {
     any = 1;
   };
   const auto counts = [&bytes](size_t at) { return is_digit_or_mask(bytes[at]); };
+  size_t group = 0;
   size_t quads[4] = {}, pairs[2] = {};  // lengths of what goes on, by place
   for (size_t at = 0; at < bytes.size(); ++at) {
     const uint8_t c = bytes[at];
@@ -23,6 +30,13 @@ bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) {
       size_t first = at;
       while (first > 0 && at - first < 3 && (is_ascii_separator(bytes[first - 1]) || bytes[first - 1] == 0)) --first;
       if (at - first >= 1 && first > 0) mark(signs.units, at);
+    }
+    group = is_digit(c) ? group + 1 : 0;
+    if (group == kGroupDigitsMin) {
+      const size_t first = at + 1 - kGroupDigitsMin;
+      for (size_t i = 1; i <= kAssignedReachBytes && i <= first; ++i) {
+        if (is_assignment(bytes[first - i])) mark(signs.keys, at);
+      }
     }
     for (size_t place = 0; place < 4; ++place) {
       size_t& run = quads[(at - place) & 3];

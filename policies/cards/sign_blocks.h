@@ -1,5 +1,6 @@
-// Where in a text hidden card numbers (hidden_text.h, encoded_runs.h) have to be looked for: one bit per block of 64
-// bytes. A superset: what is not marked hides nothing. Kept between texts, so that nothing is allocated once warm.
+// Where in a text hidden card numbers (hidden_text.h, encoded_runs.h) and values under keys (secrets.h) have to be
+// looked for: one bit per block of 64 bytes. A superset: what is not marked hides nothing. Kept between texts, so that
+// nothing is allocated once warm.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,7 @@ inline constexpr size_t kSignBlockBytes = 64;
 
 struct SignBlocks {
   std::vector<uint64_t> units;  // a unit that is not plain may start here, or at most kSignReachBytes before
+  std::vector<uint64_t> keys;   // the third digit of a short group stands here, and shortly before it `:`, `=` or `>`
   std::vector<uint64_t> runs;   // a run of base64 or hex that may hold a card number goes on here
 
   // Makes room for a text of `size` bytes, with nothing marked.
@@ -21,12 +23,13 @@ struct SignBlocks {
     if (units.size() < words) {
       units.resize(words);
       runs.resize(words);
+      keys.resize(words);
     }
-    for (size_t i = 0; i < words; ++i) units[i] = runs[i] = 0;
+    for (size_t i = 0; i < words; ++i) units[i] = runs[i] = keys[i] = 0;
   }
   // REQUIRES: reset() for the same size.
   void mark_all(size_t size) {
-    for (size_t i = 0; i < (size / kSignBlockBytes + 64) / 64; ++i) units[i] = runs[i] = ~uint64_t{0};
+    for (size_t i = 0; i < (size / kSignBlockBytes + 64) / 64; ++i) units[i] = runs[i] = keys[i] = ~uint64_t{0};
   }
 };
 

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "policies/cards/digit_prefilter.h"
+#include "policies/cards/text_words.h"
 
 namespace sluice::policies::cards {
 namespace {
@@ -25,13 +26,13 @@ static_assert(kHitsAtATime >= WindowFinder::kRoomMin);
 
 }  // namespace
 
-std::unique_ptr<TextScanner> TextScanner::create(Engine engine, std::string& why) {
+std::unique_ptr<TextScanner> TextScanner::create(Engine engine, ForeignKeys keys, std::string& why) {
   VectorLevel level = VectorLevel::none;
   if (engine == Engine::automatic) level = vector_level();
   if (engine == Engine::avx2) level = VectorLevel::avx2;
   if (engine == Engine::avx512) level = VectorLevel::avx512;
   if (engine == Engine::automatic && level == VectorLevel::none) engine = Engine::portable;
-  std::unique_ptr<TextScanner> scanner(new TextScanner(engine));
+  std::unique_ptr<TextScanner> scanner(new TextScanner(engine, keys));
   if (level != VectorLevel::none) {
     scanner->find_windows_ = WindowFinder::choose(level);
     if (scanner->find_windows_ == nullptr) {
@@ -59,7 +60,7 @@ std::optional<size_t> TextScanner::scan_stretch(const TextView& text, size_t sta
     }
     if (!is_digit(text.at(static_cast<ptrdiff_t>(at) - 1))) {
       if (at >= decidable) return at;
-      if (const std::optional<Candidate> candidate = candidate_at(text, at)) {
+      if (const std::optional<Candidate> candidate = candidate_at(text, at); candidate && !is_foreign(text, at)) {
         found.push_back({at, *candidate});
         at = candidate->end;
         continue;
@@ -120,7 +121,7 @@ size_t TextScanner::scan_by_windows(const TextView& text, size_t decidable, std:
       if (hit.checked_digits != 0)
         candidate = checked_candidate_at(text, hit.start, hit.checked_digits, hit.first_four);
       if (!candidate) candidate = candidate_at(text, hit.start);
-      if (!candidate) continue;
+      if (!candidate || is_foreign(text, hit.start)) continue;
       found.push_back({hit.start, *candidate});
       at = candidate->end;
     }
@@ -146,9 +147,19 @@ size_t TextScanner::scan(const TextView& text, Ending ending, std::vector<TextFi
   return scan_stretch(text, at, size, decidable, found).value_or(size);
 }
 
+bool TextScanner::is_foreign(const TextView& text, size_t start) const {
+  if (keys_ != ForeignKeys::trusted) return false;
+  const auto at = static_cast<ptrdiff_t>(start);
+  const bool hex_literal = (text.at(at - 1) | 0x20) == 'x' && text.at(at - 2) == '0';
+  return hex_literal || key_before(text, start) == NameKind::other;
+}
+
 bool TextScanner::mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) const {
   signs.reset(bytes.size());
-  if (mark_signs_ != nullptr) return mark_signs_(bytes.data(), bytes.size(), signs.units.data(), signs.runs.data());
+  if (mark_signs_ != nullptr) {
+    uint64_t* const marks[3] = {signs.units.data(), signs.runs.data(), signs.keys.data()};
+    return mark_signs_(bytes.data(), bytes.size(), marks);
+  }
   if (engine_ == Engine::portable) return cards::mark_signs(bytes, signs);
   signs.mark_all(bytes.size());  // the oracle looks everywhere
   return true;
@@ -163,6 +174,7 @@ Glance TextScanner::glance(std::span<const uint8_t> bytes, Tabs tabs, std::vecto
   const Glance verdict =
       glance_(bytes.data(), bytes.size(), tabs == Tabs::part ? GlanceTabs::part : GlanceTabs::join, hits);
   if (verdict != Glance::cards) return verdict;
+  if (keys_ == ForeignKeys::trusted) return Glance::ask;
   for (size_t i = 0; i < hits.count; ++i) {
     const WindowHit& hit = hits.hits[i];
     const std::optional<Brand> brand = brand_of_first_four(hit.first_four, hit.checked_digits);

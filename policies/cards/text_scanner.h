@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policies/cards/candidate.h"
+#include "policies/cards/card_scanner.h"
 #include "policies/cards/digit_prefilter.h"
 #include "policies/cards/pattern_database.h"
 #include "policies/cards/sign_blocks.h"
@@ -35,7 +36,11 @@ struct TextFinding {
 class TextScanner {
  public:
   // Null, with `why` set, where Hyperscan or the chosen vectors cannot be had.
-  [[nodiscard]] static std::unique_ptr<TextScanner> create(Engine engine, std::string& why);
+  [[nodiscard]] static std::unique_ptr<TextScanner> create(Engine engine, ForeignKeys keys, std::string& why);
+
+  // What starts there has the form of a card number. Does its key say that it is none (or `0x` before
+  // it, that it is hexadecimal), and is that believed?
+  [[nodiscard]] bool is_foreign(const TextView& text, size_t start) const;
 
   // Appends what is found, in order, and returns how many bytes are decided: all of them for a complete text, at most
   // kReachBytes fewer where more follows. Findings end before that.
@@ -51,7 +56,7 @@ class TextScanner {
 
  private:
   Stretch next_stretch_to_ask(std::span<const uint8_t> bytes, size_t from);
-  explicit TextScanner(Engine engine) : engine_(engine) {}
+  TextScanner(Engine engine, ForeignKeys keys) : engine_(engine), keys_(keys) {}
   std::optional<size_t> scan_stretch(const TextView& text, size_t start, size_t end, size_t decidable,
                                      std::vector<TextFinding>& found);
 
@@ -60,6 +65,7 @@ class TextScanner {
   size_t scan_by_windows(const TextView& text, size_t decidable, std::vector<TextFinding>& found);
 
   Engine engine_;
+  ForeignKeys keys_;
   std::unique_ptr<PatternScanner> patterns_;
   WindowFinder::Find find_windows_ = nullptr;
   MarkSigns mark_signs_ = nullptr;

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <span>
 
+#include "policies/cards/card_names.h"
+
 namespace sluice::policies::cards {
 
 // How far before a candidate the detector looks: a UUID that ends in it, and the byte before that.
@@ -57,13 +59,16 @@ class TextView {
  public:
   static constexpr int kNone = -1;  // there is no byte
 
-  TextView(std::span<const uint8_t> bytes, const LeftContext* left, Tabs tabs = Tabs::join)
-      : bytes_(bytes), left_(left), tabs_(tabs) {}
+  TextView(std::span<const uint8_t> bytes, const LeftContext* left, Tabs tabs = Tabs::join,
+           NameKind column = NameKind::none)
+      : bytes_(bytes), left_(left), tabs_(tabs), column_(column) {}
 
   [[nodiscard]] size_t size() const { return bytes_.size(); }
   [[nodiscard]] const uint8_t* data() const { return bytes_.data(); }
   [[nodiscard]] std::span<const uint8_t> bytes() const { return bytes_; }
   [[nodiscard]] Tabs tabs() const { return tabs_; }
+  // What the name of the column says that the text stands in.
+  [[nodiscard]] NameKind column() const { return column_; }
 
   // The byte at `index`; negative indexes reach into what stood before; kNone before the value's start and behind the
   // text.
@@ -77,6 +82,7 @@ class TextView {
   std::span<const uint8_t> bytes_;
   const LeftContext* left_;
   Tabs tabs_;
+  NameKind column_;
 };
 
 }  // namespace sluice::policies::cards

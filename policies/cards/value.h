@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <span>
 
+#include "policies/cards/card_names.h"
+
 namespace sluice::policies {
 
 // How the bytes of a value are to be read. PostgreSQL forms are named as such, because their binary layout is its own.
@@ -49,8 +51,9 @@ struct ValueView {
   ValueType type = ValueType::text;
   ValueFormat format = ValueFormat::text;
   ValuePart part = ValuePart::whole;
-  uint16_t column = 0;            // position in the row; for counting findings per column
-  StreamState* stream = nullptr;  // there exactly when part is not `whole`
+  uint16_t column = 0;             // position in the row; for counting findings per column
+  StreamState* stream = nullptr;   // there exactly when part is not `whole`
+  NameKind name = NameKind::none;  // what the name of its column says
 };
 
 enum class Brand : uint8_t {
@@ -75,7 +78,14 @@ enum class Brand : uint8_t {
 enum class FindingKind : uint8_t {
   pan,
   pattern,  // data that policy or the command line names; CardScanner::kind_name() says which
+  cvv,      // a card verification code
+  pin,      // a PIN or a PIN block
+  track,    // what stands behind the number on a magnetic stripe or in a chip's copy of it
 };
+// Only a card number has a brand, and digits that a mask may show.
+[[nodiscard]] constexpr bool has_brand(FindingKind kind) {
+  return kind == FindingKind::pan;
+}
 
 // How the bytes of a finding hold its digits, and so how they are masked.
 enum class FindingForm : uint8_t {
@@ -88,6 +98,14 @@ enum class FindingForm : uint8_t {
   hidden,          // characters as people hide them (docs/masking.md): a star in the same form
   base64,          // the base64 of `*`, in place
   octal_escapes,   // PostgreSQL's bytea escape form: digits stand for themselves; escapes are kept
+  // Masked whole, whatever the style (secrets.h):
+  covered,          // letters, digits and all beyond ASCII: `*`
+  covered_number,   // of numbers in text, JSON and arrays: digits become ones, so that they stay numbers
+  covered_integer,  // 2, 4 or 8 bytes, big-endian: ones in decimal
+  covered_numeric,  // PostgreSQL numeric: likewise
+  covered_float,    // 4 or 8 bytes, IEEE 754 big-endian: likewise
+  covered_bytes,    // every byte: `*`
+  covered_hex,      // hex characters: `a`
 };
 
 // One piece of card data. Offsets are bytes within the ValueView's bytes.

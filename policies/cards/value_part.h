@@ -20,7 +20,23 @@ struct Part {
   uint32_t value;
   uint16_t column;
   std::vector<Finding>* findings;
+  NameKind name = NameKind::none;  // what the name of the column says
+  bool whole = false;              // all of the value is here
 
+  void add_secret(size_t offset, size_t length, FindingKind kind, FindingForm form, bool continued = false,
+                  size_t rest = 0) {
+    Finding finding;
+    finding.value = value;
+    finding.offset = static_cast<uint32_t>(base + offset);
+    finding.length = static_cast<uint32_t>(length);
+    finding.kind = kind;
+    finding.column = column;
+    finding.form = form;
+    finding.first_kept = finding.last_kept = 0;
+    finding.continued = continued;
+    finding.rest = static_cast<uint32_t>(rest);
+    findings->push_back(finding);
+  }
   void add(size_t offset, size_t length, uint8_t digits, Brand brand, FindingForm form, uint8_t last_kept = 4) {
     findings->push_back({value, static_cast<uint32_t>(base + offset), static_cast<uint32_t>(length), FindingKind::pan,
                          brand, digits, column, form, last_kept});

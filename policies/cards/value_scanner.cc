@@ -32,6 +32,11 @@ bool may_hold_in_opaque(std::span<const uint8_t> bytes) {
   return has_enough_digits(bytes) || find_in_numeric(bytes) || is_composite(bytes);
 }
 
+// What may stand between the number on a track and what follows it.
+bool begins_track(uint8_t c) {
+  return c == '=' || c == '^' || c == 'D' || c == 'd';
+}
+
 // How often the walk over quotes is asked to stop earlier.
 constexpr int kQuotedAttemptsMax = 8;
 
@@ -51,9 +56,27 @@ constexpr std::array<BytesMin, kValueTypeCount> make_bytes_min() {
 }
 constexpr std::array<BytesMin, kValueTypeCount> kBytesMin = make_bytes_min();
 
+// Values of which a short one may stand under its key.
+[[nodiscard]] bool holds_keys(const ValueView& value) {
+  switch (value.type) {
+    case ValueType::text:
+    case ValueType::copy_row:
+    case ValueType::json:
+    case ValueType::jsonb:
+    case ValueType::array:
+    case ValueType::text_array:
+      return true;
+    case ValueType::opaque:
+      return value.format == ValueFormat::text;
+    default:
+      return false;
+  }
+}
+
 [[nodiscard]] bool is_too_short(const ValueView& value) {
   const BytesMin& min = kBytesMin[static_cast<size_t>(value.type)];
-  return value.bytes.size() < (value.format == ValueFormat::text ? min.text : min.binary);
+  const bool too_short = value.bytes.size() < (value.format == ValueFormat::text ? min.text : min.binary);
+  return too_short && !(holds_keys(value) && may_hold_key(value.bytes));
 }
 
 // Are these bytes looked at as characters alone, or as characters and numbers among them?
@@ -100,22 +123,26 @@ bool cannot_hold(const ValueView& value, TextScanner& text) {
 
 }  // namespace
 
-std::unique_ptr<ValueScanner> ValueScanner::create(Engine engine, std::string& why) {
+std::unique_ptr<ValueScanner> ValueScanner::create(Engine engine, DetectorOptions options, std::string& why) {
   std::unique_ptr<ValueScanner> scanner(new ValueScanner);
-  scanner->text_ = TextScanner::create(engine, why);
+  scanner->secrets_ = options.secrets;
+  scanner->text_ = TextScanner::create(engine, options.keys, why);
   return scanner->text_ == nullptr ? nullptr : std::move(scanner);
 }
 
 size_t ValueScanner::scan(const ValueView& value, uint32_t index, std::vector<Finding>& findings) {
   if (value.part == ValuePart::whole) {
-    if (is_too_short(value) || is_settled_at_a_glance(value, index, findings)) return value.bytes.size();
-    Part part{value.bytes, value.type, value.format, Ending::complete, {}, 0, index, value.column, &findings};
+    if (value.name == NameKind::none && (is_too_short(value) || is_settled_at_a_glance(value, index, findings))) {
+      return value.bytes.size();
+    }
+    Part part{value.bytes, value.type,   value.format, Ending::complete, {},  0,
+              index,       value.column, &findings,    value.name,       true};
     scan_part(part);
     return value.bytes.size();
   }
   assert(value.stream != nullptr);
   const Ending ending = value.part == ValuePart::last ? Ending::complete : Ending::more_follows;
-  Part part{value.bytes, value.type, value.format, ending, {}, 0, index, value.column, &findings};
+  Part part{value.bytes, value.type, value.format, ending, {}, 0, index, value.column, &findings, value.name};
   std::memcpy(&part.memory, value.stream->bytes, sizeof(StreamMemory));
   const size_t decided = scan_part(part);
   std::memcpy(value.stream->bytes, &part.memory, sizeof(StreamMemory));
@@ -133,7 +160,11 @@ bool ValueScanner::is_settled_at_a_glance(const ValueView& value, uint32_t index
     case Glance::nothing:
       return text;
     case Glance::cards:
-      if (!text) return false;
+      if (!text || std::any_of(text_found_.begin(), text_found_.end(), [&value](const TextFinding& found) {
+            return found.candidate.end < value.bytes.size() && begins_track(value.bytes[found.candidate.end]);
+          })) {
+        return false;
+      }
       for (const TextFinding& found : text_found_) {
         findings.push_back({index, static_cast<uint32_t>(found.start), found.candidate.digits, FindingKind::pan,
                             found.candidate.brand, found.candidate.digits, value.column, FindingForm::characters,
@@ -146,7 +177,29 @@ bool ValueScanner::is_settled_at_a_glance(const ValueView& value, uint32_t index
   return false;
 }
 
+// A value that its column's name says is a code or PIN. False where it is none, and is to be looked at as any other.
+bool ValueScanner::cover_value(Part& part) {
+  enum : uint8_t { kUndecided = 0, kHex = 2, kNoHex = 3 };
+  const bool continued = !part.whole && part.memory.begun != 0;
+  const bool more = part.ending == Ending::more_follows;
+  const bool scalar =
+      part.type == ValueType::integer || part.type == ValueType::numeric || part.type == ValueType::floating;
+  if (part.name != NameKind::cvv && !part.whole) return false;
+  if (scalar && part.format == ValueFormat::binary && more) return false;  // it is held until it is whole
+  std::optional<FindingForm> form = cover_for(part.name, part.type, part.format, part.bytes);
+  if (!form) return false;
+  if (part.type == ValueType::bytea && part.format == ValueFormat::text) {
+    // Of the first part its front tells which form all of them have.
+    if (part.memory.mode == kUndecided) part.memory.mode = *form == FindingForm::covered_hex ? kHex : kNoHex;
+    form = part.memory.mode == kHex ? FindingForm::covered_hex : FindingForm::covered_number;
+  }
+  part.memory.begun = 1;
+  if (is_uncovered(part.bytes, *form)) part.add_secret(0, part.bytes.size(), secret_kind(part.name), *form, continued);
+  return true;
+}
+
 size_t ValueScanner::scan_part(Part& part) {
+  if (is_secret(part.name) && cover_value(part)) return part.bytes.size();
   const bool binary = part.format == ValueFormat::binary;
   switch (part.type) {
     case ValueType::integer:
@@ -178,10 +231,18 @@ size_t ValueScanner::scan_part(Part& part) {
 }
 
 size_t ValueScanner::scan_characters(Part& part) {
+  if (part.whole && part.name == NameKind::pan && part.bytes.size() == kContextDigitsMin) {
+    // Too short for the scan below.
+    if (const auto found = find_in_number_text(part.bytes, Said::card); found && found->length == part.bytes.size()) {
+      part.add(*found, FindingForm::characters);
+      return part.bytes.size();
+    }
+  }
   text_found_.clear();
   const size_t first_finding = part.findings->size();
   const Tabs tabs = part.type == ValueType::copy_row ? Tabs::part : Tabs::join;
-  const size_t decided = text_->scan(TextView(part.bytes, &part.memory.left, tabs), part.ending, text_found_);
+  const size_t decided =
+      text_->scan(TextView(part.bytes, &part.memory.left, tabs, part.name), part.ending, text_found_);
   for (const TextFinding& found : text_found_) {
     part.add(found.start, found.candidate.end - found.start, found.candidate.digits, found.candidate.brand,
              FindingForm::characters, found.candidate.last_kept);
@@ -196,7 +257,7 @@ size_t ValueScanner::scan_quoted_characters(Part& part) {
   QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
   const QuoteState state_before = state;
   quoted_found_.clear();
-  const TextView text(part.bytes, &part.memory.left);
+  const TextView text(part.bytes, &part.memory.left, Tabs::join, part.name);
   size_t decided = scan_quoted(*text_, text, part.ending, state, text_found_, quoted_found_);
   for (const QuotedFinding& found : quoted_found_) {
     part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
@@ -218,22 +279,31 @@ size_t ValueScanner::scan_quoted_characters(Part& part) {
 // The second look, after the plain one. Returns how many bytes can be decided now.
 size_t ValueScanner::look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs) {
   hidden_found_.clear();
-  const bool any = text_->mark_signs(part.bytes, signs_);
-  if (!any && part.ending == Ending::complete) return decided;
+  any_sign_ = text_->mark_signs(part.bytes, signs_);
+  if (!any_sign_ && part.ending == Ending::complete) return decided;
   const PlainLook plain{std::span(*part.findings).subspan(first_finding), part.base, decided};
   return hidden_.scan(*text_, TextView(part.bytes, &part.memory.left, tabs), signs_, part.memory.left,
                       part.memory.hidden, plain, part.ending, hidden_found_);
 }
 
-// Keeps what ends within the decided bytes, of both looks, and moves the memory on behind them.
+// Keeps what ends within the decided bytes, of both looks, adds the third look, and moves the memory on behind them.
 void ValueScanner::keep_settled(Part& part, size_t decided, size_t first_finding) {
   std::vector<Finding>& findings = *part.findings;
-  if (part.ending == Ending::more_follows) {
+  const bool more = part.ending == Ending::more_follows;
+  if (more) {
     while (findings.size() > first_finding && findings.back().offset - part.base + findings.back().length > decided)
       findings.pop_back();
     hidden_.remember(decided, part.memory.hidden);
-    part.memory.left.append(part.bytes.first(decided));
   }
+  join_findings(part, decided, first_finding);
+  const bool streamed = more || part.memory.left.size > 0;
+  if (any_sign_ || streamed || findings.size() > first_finding) look_for_secrets(part, decided, first_finding);
+  if (more) part.memory.left.append(part.bytes.first(decided));
+}
+
+// Puts what the second look found among what the first did.
+void ValueScanner::join_findings(Part& part, size_t decided, size_t first_finding) {
+  std::vector<Finding>& findings = *part.findings;
   const size_t plain_end = findings.size();
   for (const HiddenFinding& hidden : hidden_found_) {
     if (hidden.end > decided) break;
@@ -260,14 +330,15 @@ size_t ValueScanner::scan_scalar(Part& part) {
   if (part.memory.mode == kUndecided) {
     std::optional<NumberFinding> found;
     FindingForm form = FindingForm::decimal;
+    const Said said = part.name == NameKind::pan ? Said::card : Said::nothing;
     if (!binary) {
-      found = find_in_number_text(part.bytes);
+      found = find_in_number_text(part.bytes, said);
     } else if (part.type == ValueType::numeric) {
-      found = find_in_numeric(part.bytes), form = FindingForm::numeric_binary;
+      found = find_in_numeric(part.bytes, said), form = FindingForm::numeric_binary;
     } else if (part.type == ValueType::floating) {
-      found = find_in_float8(part.bytes), form = FindingForm::float8_binary;
+      found = find_in_float8(part.bytes, said), form = FindingForm::float8_binary;
     } else {
-      found = find_in_int8(part.bytes), form = FindingForm::int8_binary;
+      found = find_in_int8(part.bytes, said), form = FindingForm::int8_binary;
     }
     if (found) {
       part.add(*found, form);

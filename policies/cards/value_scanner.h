@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "policies/cards/card_scanner.h"
 #include "policies/cards/hidden_text.h"
 #include "policies/cards/quoted_text.h"
+#include "policies/cards/secrets.h"
 #include "policies/cards/text_scanner.h"
 #include "policies/cards/value.h"
 
@@ -24,18 +26,23 @@ struct StreamMemory {
   uint8_t quoted = 0, escaped = 0, in_long_token = 0;
   uint8_t element_type = 0;
   uint8_t element_mode = 0, element_begun = 0;
-  uint8_t depth = 0;      // of containers around this value
-  uint8_t opaque_as = 0;  // what bytes of unknown type are taken for
+  uint8_t depth = 0;        // of containers around this value
+  uint8_t opaque_as = 0;    // what bytes of unknown type are taken for
+  uint8_t secret_left = 0;  // bytes at the front of the next part that belong to a finding of secrets.h
+  FindingKind secret_kind = {};
+  FindingForm secret_form = {};
+  uint16_t card_reach = 0;  // bytes that names still are beside the last card number; 0: none was near
   uint32_t elements_left = 0;
   uint32_t element_left = 0;  // bytes of the array element that are still to come
 };
 static_assert(sizeof(StreamMemory) <= sizeof(StreamState::bytes));
+static_assert(kTrackBytesMax <= UINT8_MAX);
 
 struct Part;  // value_part.h
 
 class ValueScanner {
  public:
-  [[nodiscard]] static std::unique_ptr<ValueScanner> create(Engine engine, std::string& why);
+  [[nodiscard]] static std::unique_ptr<ValueScanner> create(Engine engine, DetectorOptions options, std::string& why);
 
   // Appends the findings of one value (or part of one), in order, with `index` as their value. Returns how many bytes
   // are decided.
@@ -48,6 +55,11 @@ class ValueScanner {
   size_t scan_characters(Part& part);
   size_t look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs);
   void keep_settled(Part& part, size_t decided, size_t first_finding);
+  void join_findings(Part& part, size_t decided, size_t first_finding);
+  void look_for_secrets(Part& part, size_t decided, size_t first_finding);
+  void look_at_keys(Part& part, const TextView& text, size_t decided, std::span<const Finding> found,
+                    size_t first_finding);
+  bool cover_value(Part& part);
   size_t scan_quoted_characters(Part& part);
   size_t scan_scalar(Part& part);
   size_t scan_opaque(Part& part);
@@ -60,12 +72,15 @@ class ValueScanner {
   size_t scan_element(Part& part, size_t at);
   bool scan_composite(Part& part);
 
+  KeyedSecrets secrets_ = KeyedSecrets::everywhere;
   std::unique_ptr<TextScanner> text_;
   std::vector<TextFinding> text_found_;
   std::vector<QuotedFinding> quoted_found_;
   HiddenText hidden_;
   std::vector<HiddenFinding> hidden_found_;
   SignBlocks signs_;
+  bool any_sign_ = false;
+  std::vector<Finding> cards_found_;
   std::vector<uint8_t> decoded_;
   std::vector<uint32_t> decoded_from_;
 };

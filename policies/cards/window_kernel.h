@@ -73,12 +73,12 @@ size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t size, 
 size_t find_windows_avx512(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,
                            size_t room, size_t& next);
 
-// Marks the blocks of 64 bytes in which hidden forms have to be looked for (sign_blocks.h): one bit each in `units` and
-// `runs`, which have room for them and are zero. Returns whether anything is marked.
-using MarkSigns = bool (*)(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
+// Marks the blocks of 64 bytes in which hidden forms and keys have to be looked for: one bit each in units, runs and
+// keys (SignBlocks), which have room for them and are zero. Returns whether anything is marked.
+using MarkSigns = bool (*)(const uint8_t* bytes, size_t size, uint64_t* const marks[3]);
 [[nodiscard]] MarkSigns choose_mark_signs(VectorLevel level);  // null as above
-bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
-bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs);
+bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* const marks[3]);
+bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* const marks[3]);
 
 // One look at a short text, for the many fields and rows of a result.
 enum class Glance : uint8_t {

@@ -165,6 +165,12 @@ VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t dig
   }
 }
 
+// `:` to `>`: among them what stands between a key and its value.
+constexpr uint8_t kAssignments = 5;
+VECTOR inline uint64_t assignments_in(const Bytes64& block) {
+  return bits_of(in_range(block.low, ':', kAssignments), in_range(block.high, ':', kAssignments));
+}
+
 #include "policies/cards/window_kernel.inc"
 
 }  // namespace
@@ -174,8 +180,8 @@ VECTOR size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t
   return find_windows(self, bytes, size, from, hits, room, next);
 }
 
-VECTOR bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs) {
-  return find_signs(bytes, size, units, runs);
+VECTOR bool mark_signs_avx2(const uint8_t* bytes, size_t size, uint64_t* const marks[3]) {
+  return find_signs(bytes, size, marks);
 }
 
 VECTOR Glance glance_avx2(const uint8_t* bytes, size_t size, GlanceTabs tabs, GlanceHits& hits) {

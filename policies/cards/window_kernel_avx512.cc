@@ -142,6 +142,12 @@ VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t dig
   _mm512_storeu_si512(out, _mm512_and_si512(_mm512_maskz_compress_epi8(digits, block), _mm512_set1_epi8(0x0f)));
 }
 
+// `:` to `>`: among them what stands between a key and its value.
+constexpr uint8_t kAssignments = 5;
+VECTOR inline uint64_t assignments_in(const Bytes64& block) {
+  return _mm512_cmplt_epu8_mask(_mm512_sub_epi8(block, _mm512_set1_epi8(':')), _mm512_set1_epi8(kAssignments));
+}
+
 #include "policies/cards/window_kernel.inc"
 
 }  // namespace
@@ -151,8 +157,8 @@ VECTOR size_t find_windows_avx512(WindowFinder& self, const uint8_t* bytes, size
   return find_windows(self, bytes, size, from, hits, room, next);
 }
 
-VECTOR bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* units, uint64_t* runs) {
-  return find_signs(bytes, size, units, runs);
+VECTOR bool mark_signs_avx512(const uint8_t* bytes, size_t size, uint64_t* const marks[3]) {
+  return find_signs(bytes, size, marks);
 }
 
 VECTOR Glance glance_avx512(const uint8_t* bytes, size_t size, GlanceTabs tabs, GlanceHits& hits) {

@@ -99,6 +99,27 @@ inline const std::vector<BrandRange>& brand_ranges() {
   return ranges;
 }
 
+// Numbers that are one of a card only where something says so: random behind the prefix.
+struct ContextNumber {
+  const char* name;
+  const char* prefix;
+  size_t length;
+  bool right_check_digit;
+};
+inline const std::vector<ContextNumber>& context_numbers() {
+  static const std::vector<ContextNumber> all = {
+      {"UnionPay of 16, wrong check digit", "62", 16, false},
+      {"UnionPay of 19, wrong check digit", "62", 19, false},
+      {"UnionPay 81, wrong check digit", "8123", 16, false},
+      {"Maestro of 12", "6759", 12, true},
+      {"Maestro of 13", "5018", 13, true},
+      {"Maestro of 14", "5893", 14, true},
+      {"Maestro of 15", "6304", 15, true},
+      {"UATP", "1", 15, true},
+  };
+  return all;
+}
+
 using Hide = std::function<std::string(const std::string&)>;
 
 inline std::string each(const std::string& text, const std::function<std::string(char)>& form) {
@@ -246,17 +267,26 @@ class Samples {
   std::mt19937_64 random_;
 };
 
+inline std::string make_context_number(const ContextNumber& kind, Samples& samples) {
+  std::string number =
+      with_check_digit(kind.prefix + samples.digits(kind.length - std::string(kind.prefix).size() - 1));
+  if (!kind.right_check_digit)
+    number.back() = static_cast<char>('0' + (number.back() - '0' + 1 + samples.below(9)) % 10);
+  return number;
+}
+
 struct LookAlike {
   const char* name;
   std::function<std::string(Samples&)> make;
-  bool by_chance;  // it is a random number: as many pass as issuer, length and check digit let pass
+  bool by_chance;             // it is a random number: as many pass as issuer, length and check digit let pass
+  const char* key = "value";  // under which it stands where somebody says what it is
 };
 inline const std::vector<LookAlike>& look_alikes() {
   static const std::vector<LookAlike> all = {
-      {"epoch, seconds", [](Samples& s) { return s.epoch(1); }, false},
-      {"epoch, milliseconds", [](Samples& s) { return s.epoch(1000); }, false},
-      {"epoch, microseconds", [](Samples& s) { return s.epoch(1000000); }, false},
-      {"epoch, nanoseconds", [](Samples& s) { return s.epoch(1000000000); }, false},
+      {"epoch, seconds", [](Samples& s) { return s.epoch(1); }, false, "timestamp"},
+      {"epoch, milliseconds", [](Samples& s) { return s.epoch(1000); }, false, "timestamp"},
+      {"epoch, microseconds", [](Samples& s) { return s.epoch(1000000); }, false, "timestamp"},
+      {"epoch, nanoseconds", [](Samples& s) { return s.epoch(1000000000); }, false, "timestamp"},
       {"datetime YYYYMMDDhhmmss", [](Samples& s) { return s.date() + s.time(); }, false},
       {"the same with milliseconds", [](Samples& s) { return s.date() + s.time() + s.digits(3); }, false},
       {"datetime DDMMYYYYhhmmss",
@@ -270,13 +300,13 @@ inline const std::vector<LookAlike>& look_alikes() {
        false},
       {"MD5", [](Samples& s) { return s.hex(32); }, false},
       {"SHA-256", [](Samples& s) { return s.hex(64); }, false},
-      {"IMEI", [](Samples& s) { return with_check_digit("35" + s.digits(12)); }, false},
-      {"ICCID", [](Samples& s) { return with_check_digit("8949" + s.digits(14)); }, false},
-      {"ISBN-13", [](Samples& s) { return "978" + s.digits(10); }, false},
-      {"GTIN-13", [](Samples& s) { return std::to_string(20 + s.below(70)) + s.digits(11); }, true},
+      {"IMEI", [](Samples& s) { return with_check_digit("35" + s.digits(12)); }, false, "imei"},
+      {"ICCID", [](Samples& s) { return with_check_digit("8949" + s.digits(14)); }, false, "iccid"},
+      {"ISBN-13", [](Samples& s) { return "978" + s.digits(10); }, false, "isbn"},
+      {"GTIN-13", [](Samples& s) { return std::to_string(20 + s.below(70)) + s.digits(11); }, true, "gtin"},
       {"IBAN", [](Samples& s) { return "DE" + s.digits(20); }, false},
       {"phone pairs", [](Samples& s) { return "+49 30 " + s.digits(7) + " / +49 40 " + s.digits(7); }, false},
-      {"tracking number", [](Samples& s) { return "1Z" + s.hex(6) + s.digits(10); }, true},
+      {"tracking number", [](Samples& s) { return "1Z" + s.hex(6) + s.digits(10); }, true, "tracking_number"},
       {"coordinates",
        [](Samples& s) {
          return std::to_string(s.below(180)) + "." + s.digits(14) + "," + std::to_string(s.below(90)) + "." +
@@ -285,8 +315,9 @@ inline const std::vector<LookAlike>& look_alikes() {
        false},
       {"decimal fraction", [](Samples& s) { return "0." + s.digits(16); }, false},
       {"snowflake", [](Samples& s) { return std::to_string((uint64_t{1} << 58) + s.next() % (uint64_t{1} << 60)); },
-       true},
-      {"order id, 16 digits", [](Samples& s) { return std::to_string(1 + s.below(9)) + s.digits(15); }, true},
+       true, "snowflake_id"},
+      {"order id, 16 digits", [](Samples& s) { return std::to_string(1 + s.below(9)) + s.digits(15); }, true,
+       "order_id"},
       {"two columns of a table",
        [](Samples& s) {
          const size_t first = 5 + s.below(7);
