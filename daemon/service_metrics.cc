@@ -217,9 +217,9 @@ void write_commands(Exposition& out, const TalliesByTarget& tallies) {
         if (count == 0) continue;
         findings.sample({{"target", target},
                          {"kind", policies::to_string(static_cast<policies::FindingKind>(kind))},
-                         {"brand", static_cast<policies::FindingKind>(kind) == policies::FindingKind::pattern
-                                       ? "none"
-                                       : policies::to_string(static_cast<policies::Brand>(brand))}},
+                         {"brand", policies::has_brand(static_cast<policies::FindingKind>(kind))
+                                       ? policies::to_string(static_cast<policies::Brand>(brand))
+                                       : "none"}},
                         count);
       }
     }

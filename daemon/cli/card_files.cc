@@ -69,7 +69,7 @@ std::string finding_line(const policies::ReportedFinding& finding, std::string_v
   line["offset"] = finding.offset;
   line["length"] = finding.length;
   line["kind"] = finding.name;
-  if (finding.kind != policies::FindingKind::pattern) {
+  if (policies::has_brand(finding.kind)) {
     line["brand"] = policies::to_string(finding.brand);
     line["digits"] = finding.digits;
   }

@@ -193,13 +193,18 @@ void add_log_commands(CLI::App& app, Parsed& parsed) {
 }
 
 void add_data_options(CLI::App& command, DataOptions& data) {
-  command.add_option("--data", data.kinds, "other data too: iban, email, ssn (joined by commas)")
+  command
+      .add_option("--data", data.kinds,
+                  "other data too: cvv (also away from cards), iban, email, ssn (joined by commas)")
       ->type_name("KINDS")
       ->delimiter(',')
       ->allow_extra_args(false);
   command.add_option("--pattern", data.patterns, "a pattern of your own too; may be given again")
       ->type_name("NAME=REGEX")
       ->allow_extra_args(false);
+  command.add_flag(
+      "--trust-keys", data.trust_keys,
+      "a key such as order_id or imei makes a number no card's; only for texts that nobody wrote to deceive");
 }
 
 void add_scan_command(CLI::App& app, Parsed& parsed) {

@@ -24,7 +24,9 @@ Result<DataChoice> DataChoice::create(const DataOptions& options) {
     wanted.push_back(std::move(pattern));
     return true;
   };
+  bool codes = false;
   for (const std::string& kind : options.kinds) {
+    codes = codes || kind == "cvv";
     if (std::find(kCardWords.begin(), kCardWords.end(), kind) != kCardWords.end()) continue;
     if (policies::builtin_data(kind) == policies::BuiltinData::none) {
       const std::string suggestion = nearest(kind, {"pan", "cvv", "track", "iban", "email", "ssn"});
@@ -43,6 +45,8 @@ Result<DataChoice> DataChoice::create(const DataOptions& options) {
     if (!add(pattern)) return fail("--pattern " + pattern.name + ": named twice");
   }
   DataChoice choice;
+  choice.codes_ = codes;
+  if (options.trust_keys) choice.keys_ = policies::ForeignKeys::trusted;
   if (wanted.empty()) return choice;
   std::string why;
   choice.patterns_ = policies::DataPatterns::compile(wanted, why);
@@ -50,8 +54,11 @@ Result<DataChoice> DataChoice::create(const DataOptions& options) {
   return choice;
 }
 
-std::unique_ptr<policies::CardScanner> DataChoice::make_scanner(std::string& why) const {
-  return patterns_ == nullptr ? policies::CardScanner::create(why) : policies::create_data_scanner(patterns_, why);
+std::unique_ptr<policies::CardScanner> DataChoice::make_scanner(policies::KeyedSecrets secrets,
+                                                                std::string& why) const {
+  const policies::DetectorOptions options{codes_ ? policies::KeyedSecrets::everywhere : secrets, keys_};
+  return patterns_ == nullptr ? policies::CardScanner::create(why, options)
+                              : policies::create_data_scanner(patterns_, why, options);
 }
 
 }  // namespace sluice::cli

@@ -10,7 +10,7 @@ ExitStatus run_mask(const MaskOptions& options, const StandardStreams& streams) 
     return kUsage;
   }
   std::string why;
-  const std::unique_ptr<policies::CardScanner> scanner = data->make_scanner(why);
+  const std::unique_ptr<policies::CardScanner> scanner = data->make_scanner(policies::KeyedSecrets::everywhere, why);
   if (scanner == nullptr) {
     err.write("sluice mask: " + why + "\n");
     return kUsage;

@@ -32,11 +32,11 @@ class Format final : public scan::SearchFormat {
 
   void hit(std::string& out, std::string_view path, std::string_view member, const scan::TextHit& hit) const override {
     const policies::Finding& finding = hit.finding;
-    const bool pattern = finding.kind == policies::FindingKind::pattern;
+    const bool branded = policies::has_brand(finding.kind);
     if (!json_) {
       out += shown_path(path, member) + ":" + std::to_string(hit.line) + ": ";
       out += hit.name;
-      if (!pattern) out.append(" ").append(policies::to_string(finding.brand));
+      if (branded) out.append(" ").append(policies::to_string(finding.brand));
       out += " " + hit.masked + " at byte " + std::to_string(hit.offset) + "\n";
       return;
     }
@@ -45,7 +45,7 @@ class Format final : public scan::SearchFormat {
     if (!member.empty()) out += "\"member\":" + quoted(member) + ",";
     out += "\"offset\":" + std::to_string(hit.offset) + ",\"length\":" + std::to_string(finding.length + finding.rest);
     out.append(",\"kind\":\"").append(hit.name).append("\"");
-    if (!pattern) {
+    if (branded) {
       out.append(",\"brand\":\"").append(policies::to_string(finding.brand));
       out += "\",\"digits\":" + std::to_string(finding.digits);
     }
@@ -163,7 +163,9 @@ ExitStatus run_scan(const ScanOptions& options, const StandardStreams& streams) 
     err.flush();
     return !out.failed();
   };
-  const auto make_scanner = [&data](std::string& why) { return data->make_scanner(why); };
+  const auto make_scanner = [&data](std::string& why) {
+    return data->make_scanner(policies::KeyedSecrets::beside_cards, why);
+  };
   const Status searched = scan::search(
       search_options(options, streams), Format(options.json), make_scanner, sink, [&] { display.draw(counts); },
       counts);

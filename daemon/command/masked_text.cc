@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "policies/cards/masked_value.h"
+#include "policies/cards/statement_secrets.h"
 
 namespace sluice::command {
 
@@ -13,7 +14,9 @@ MaskedText mask_for_record(std::string text, policies::CardScanner& scanner) {
   masked.carried_mask = policies::holds_masked_card({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   masked.text = std::move(text);
   // What the mask made must hold nothing either; where it does, whoever builds the event masks and counts that.
-  if (policies::mask_text(scanner, masked.text) == 0) {
+  const size_t found_first = policies::mask_text(scanner, masked.text);
+  masked.secrets = policies::secrets_written_by(masked.text, found_first);
+  if (found_first + policies::mask_written_secrets(masked.text, masked.secrets) == 0) {
     masked.scanned_clean = true;
   } else {
     policies::ValueView view;

@@ -12,9 +12,10 @@ namespace sluice::command {
 
 struct MaskedText {
   std::string text;
-  std::string sha256;          // of `text`, 32 raw bytes
-  bool carried_mask = false;   // as sent it held a card number that is masked
-  bool scanned_clean = false;  // looked at once more, and nothing was found
+  std::string sha256;                                     // of `text`, 32 raw bytes
+  policies::NameKind secrets = policies::NameKind::none;  // what its bind values may be (statement_secrets.h)
+  bool carried_mask = false;                              // as sent it held a card number that is masked
+  bool scanned_clean = false;                             // looked at once more, and nothing was found
 };
 
 // `text` as sent; nothing of it is kept unmasked.

@@ -22,6 +22,7 @@ AnalysedRef make_statement(command::MaskedText masked, sql::Analysis analysis) {
   statement->executes = std::move(analysis.executes);
   statement->deallocates = std::move(analysis.deallocates);
   statement->carries_mask = masked.carried_mask;
+  statement->secrets = masked.secrets;
   statement->copies_in = analysis.copies_in;
   statement->only_executes_open = analysis.only_executes_open;
   auto stored = std::make_shared<events::StoredText>();

@@ -77,9 +77,11 @@ void BindExcerpt::collect(std::span<const BindValue> values) {
   }
 }
 
-void BindExcerpt::add(std::span<const BindValue> values, policies::CardScanner& scanner, events::EventBuilder& event) {
+void BindExcerpt::add(std::span<const BindValue> values, policies::NameKind secrets, policies::CardScanner& scanner,
+                      events::EventBuilder& event) {
   const size_t shown = std::min(values.size(), events::kBindValuesMax);
   collect(values.first(shown));
+  for (policies::ValueView& view : views_) view.name = secrets;
   settled_.assign(shown, 0);
   if (shown > 0) {
     scanner.scan(views_, findings_, settled_);

@@ -24,7 +24,9 @@ class BindExcerpt {
   static constexpr size_t kScannedBytes = kKeptBytes + policies::kHoldBackBytesMax;
 
   // Adds one entry per value, in order; past events::kBindValuesMax the builder counts what it leaves out.
-  void add(std::span<const BindValue> values, policies::CardScanner& scanner, events::EventBuilder& event);
+  // `secrets`: what the statement says of them (policies/cards/statement_secrets.h).
+  void add(std::span<const BindValue> values, policies::NameKind secrets, policies::CardScanner& scanner,
+           events::EventBuilder& event);
 
  private:
   void collect(std::span<const BindValue> values);

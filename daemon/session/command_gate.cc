@@ -316,7 +316,10 @@ void CommandGate::describe(EventBuilder& built, const CommandRequest& request, c
                            const StatementFacts& facts, std::string_view rule) {
   describe_statement(built, request.stage, statement, facts, rule);
   if (statement != nullptr) built.text(statement->stored);
-  if (!request.values.empty()) context_.bind_excerpt.add(request.values, context_.scanner, built);
+  if (!request.values.empty()) {
+    const policies::NameKind secrets = statement != nullptr ? statement->secrets : policies::NameKind::none;
+    context_.bind_excerpt.add(request.values, secrets, context_.scanner, built);
+  }
   if (request.stage == Stage::function_call) built.counter("function_oid", request.function_oid);
 }
 
@@ -367,8 +370,8 @@ void CommandGate::complete(CommandId command, const Completion& completion, std:
   completed.rows(completion.rows).bytes(completion.bytes).error_code(completion.error_code);
   for (const FindingCount& finding : findings) {
     completed.finding({finding.name.empty() ? policies::to_string(finding.kind) : finding.name,
-                       finding.kind == policies::FindingKind::pattern ? "" : policies::to_string(finding.brand),
-                       finding.where, finding.count});
+                       policies::has_brand(finding.kind) ? policies::to_string(finding.brand) : "", finding.where,
+                       finding.count});
   }
   publish(completed);
 }

@@ -208,9 +208,11 @@ PostgresMachine::Relay PostgresMachine::on_row_description(Bytes body) {
   for (size_t i = 0; i < columns_.size(); ++i) {
     const postgres::ColumnDescription& column = columns_[i];
     scratch_shape_.push_back({policies::postgres_value_type(column.type_oid),
-                              column.binary ? policies::ValueFormat::binary : policies::ValueFormat::text});
+                              column.binary ? policies::ValueFormat::binary : policies::ValueFormat::text,
+                              policies::name_kind(column.name)});
     masker_.add_text(Place::column_name, static_cast<uint16_t>(i), writable(body, column.name));
   }
+  settle_column_names(scratch_shape_);
   if (query) {
     row_shape_ = std::make_shared<Shape>(scratch_shape_);
     return Relay::forward;
@@ -305,6 +307,7 @@ PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes
   copy_reader_ = postgres::BinaryCopyReader(response->columns);
   if (tag == kCopyOutResponse) {
     head.copying_out = true;
+    masker_.begin_copy();
     return Relay::forward;
   }
   // The client waits wherever a COPY may begin; one that nobody saw coming would find it ahead.

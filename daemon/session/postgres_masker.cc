@@ -56,7 +56,7 @@ void PostgresMasker::add(Place place, uint16_t detail, std::span<uint8_t> bytes,
     place_ = place;
   }
   in_parts_ = in_parts_ || stream != nullptr;
-  batch_.push_back({bytes, shape.type, shape.format, part, detail, stream});
+  batch_.push_back({bytes, shape.type, shape.format, part, detail, stream, shape.name});
 }
 
 size_t PostgresMasker::flush() {
@@ -69,7 +69,7 @@ size_t PostgresMasker::flush() {
       if (finding.continued) continue;
       const uint8_t which = finding.kind == policies::FindingKind::pattern
                                 ? pattern_number(scanner_->kind_name(finding))
-                                : static_cast<uint8_t>(finding.brand);
+                                : static_cast<uint8_t>(finding.brand);  // the first where the kind has none
       const uint64_t key = uint64_t{static_cast<uint8_t>(place_)} << 32 | uint64_t{finding.column} << 16 |
                            uint64_t{static_cast<uint8_t>(finding.kind)} << 8 | which;
       ++counts_[key];
@@ -102,7 +102,8 @@ std::span<const FindingCount> PostgresMasker::take_findings() {
     const auto which = static_cast<uint8_t>(key & 0xff);
     const bool pattern = kind == policies::FindingKind::pattern;
     report_.push_back({kind, pattern ? std::string_view(pattern_names_[which]) : policies::to_string(kind),
-                       pattern ? policies::Brand{} : static_cast<policies::Brand>(which), names_.back(), count});
+                       policies::has_brand(kind) ? static_cast<policies::Brand>(which) : policies::Brand{},
+                       names_.back(), count});
   }
   counts_.clear();
   return report_;

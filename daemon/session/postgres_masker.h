@@ -9,9 +9,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/session/copy_columns.h"
 #include "daemon/session/gate.h"
 #include "daemon/session/postgres_types.h"
 #include "policies/cards/card_scanner.h"
+#include "policies/cards/secrets.h"
 
 namespace sluice::session {
 
@@ -38,7 +40,8 @@ class PostgresMasker {
   void add_field(std::span<uint8_t> bytes, ColumnShape shape, uint16_t column) {
     if (bytes.size() < (shape.format == policies::ValueFormat::text && shape.type != policies::ValueType::floating
                             ? text_bytes_min_
-                            : other_bytes_min_)) {
+                            : other_bytes_min_) &&
+        shape.name == policies::NameKind::none && !policies::cards::may_hold_key(bytes)) {
       return;
     }
     add(Place::column, column, bytes, shape, policies::ValuePart::whole, nullptr);
@@ -46,15 +49,23 @@ class PostgresMasker {
 
   // Any other whole value; `detail` is a field code or zero.
   void add_text(Place place, uint16_t detail, std::span<uint8_t> bytes) {
-    if (bytes.size() >= text_bytes_min_)
+    if (bytes.size() >= text_bytes_min_ || policies::cards::may_hold_key(bytes))
       add(place, detail, bytes, {policies::ValueType::text}, policies::ValuePart::whole, nullptr);
   }
 
   // A whole row of COPY in text format.
   void add_copy_row(std::span<uint8_t> bytes) {
-    if (bytes.size() >= text_bytes_min_)
+    if (bytes.size() >= text_bytes_min_ || policies::cards::may_hold_key(bytes))
       add(Place::copy, 0, bytes, {policies::ValueType::copy_row}, policies::ValuePart::whole, nullptr);
+    for (const CopyColumns::Field& field : copy_columns_.secrets_of(bytes)) {
+      // What the row as a whole shows is masked first.
+      (void)flush();
+      add(Place::copy, 0, field.bytes, {policies::ValueType::text, policies::ValueFormat::text, field.name},
+          policies::ValuePart::whole, nullptr);
+    }
   }
+  // A COPY towards the client begins.
+  void begin_copy() { copy_columns_.begin(); }
 
   // A whole field of COPY in binary format.
   void add_copy_field(std::span<uint8_t> bytes) {
@@ -88,6 +99,7 @@ class PostgresMasker {
   policies::MaskStyle style_ = policies::MaskStyle::bin6_last4;
   size_t text_bytes_min_ = kTextBytesMin;
   size_t other_bytes_min_ = kOtherBytesMin;
+  CopyColumns copy_columns_;
   Place place_ = Place::column;  // of the whole batch
   std::vector<policies::ValueView> batch_;
   std::vector<policies::Finding> findings_;

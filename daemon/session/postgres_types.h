@@ -14,6 +14,7 @@ namespace sluice::session {
 struct ColumnShape {
   policies::ValueType type = policies::ValueType::opaque;
   policies::ValueFormat format = policies::ValueFormat::text;
+  policies::NameKind name = policies::NameKind::none;  // what the column's name says
   bool operator==(const ColumnShape&) const = default;
 };
 using Shape = std::vector<ColumnShape>;
@@ -21,6 +22,10 @@ using Shape = std::vector<ColumnShape>;
 // A field of COPY in binary format: nothing says of what type it is.
 inline constexpr ColumnShape kCopyFieldShape{policies::ValueType::opaque, policies::ValueFormat::binary};
 using ShapeRef = std::shared_ptr<const Shape>;
+
+// Names that mean codes beside a card and other things elsewhere (`cid`) mean something only where another column's
+// name says that the row is about a card.
+void settle_column_names(Shape& columns);
 
 // The type under which a bind value of an undeclared type is looked at: binary integers have no other sign than their
 // size.

@@ -88,3 +88,19 @@ def test_scan_through_a_closed_pipe_ends(tmp_path):
         (tmp_path / f"f{number}").write_bytes((CARD + b"\n") * 20000)
     run = subprocess.run(f"{BINARY} scan {tmp_path} | head -n 1", shell=True, capture_output=True, timeout=60, check=False)
     assert run.stdout.count(b"\n") == 1
+
+
+def test_codes_and_keys():
+    def run(*arguments, text):
+        done = subprocess.run([BINARY, *arguments], input=text, capture_output=True, timeout=60, check=False)
+        return done.returncode, done.stdout
+
+    assert run("mask", text=b"pin=1234&cvv=734") == (0, b"pin=****&cvv=***")
+    assert run("scan", text=b"pin = 1234") == (0, b"")
+    status, out = run("scan", "--json", text=b"pan=4111111111111111&cvv=734")
+    assert status == 1 and out.count(b"\n") == 2 and b'"kind":"cvv","masked":"***"' in out
+    assert run("scan", "--data", "cvv", text=b"pin = 1234")[0] == 1
+    # A key never makes a number harmless, unless that is asked for.
+    assert run("scan", text=b"order_id=4111111111111111")[0] == 1
+    assert run("scan", "--trust-keys", text=b"order_id=4111111111111111")[0] == 0
+    assert run("mask", text=b"order_id=4111111111111111")[1] == b"order_id=411111******1111"

@@ -113,3 +113,39 @@ def test_findings_are_counted(client, sluice):
     event = sluice.wait_event(f"type=command_completed and session={asked['session']}", lambda e: e["command"]["id"] == asked["command"]["id"])
     assert sum(finding["count"] for finding in event["findings"]) == len(PANS)
     assert event["rows"] == len(PANS) and {finding["kind"] for finding in event["findings"]} == {"pan"}
+
+
+@pytest.mark.parametrize("result_format", [0, 1])
+def test_codes_are_known_by_the_names_of_columns(client, result_format):
+    answer = client.pipeline(pgwire.parse("select '7' || '34' as cvv, (700 + 34)::int4 as card_verification_value, '73' || '4' as cvv_result, "
+                                          "json_build_object('cvv', 700 + 34) as doc"),
+                             pgwire.bind(result_formats=[result_format]), pgwire.execute())
+    (text, number, other, doc), = pgwire.rows(answer)
+    assert text == b"***" and other == b"734"
+    assert number == (struct.pack("!i", 111) if result_format else b"111")
+    assert doc.replace(b" ", b"") == b'{"cvv":111}'
+
+
+def test_an_alias_hides_nothing(client):
+    (value,), = pgwire.rows(client.run("select pan as order_id from cards where id = 1"))
+    assert value == MASKED.encode()
+    (value,), = pgwire.rows(client.run("select json_build_object('order_id', pan) from cards where id = 1"))
+    assert MASKED.encode() in value
+
+
+def test_codes_of_a_copy_are_known_by_its_header(client):
+    for form in ("header true", "format csv, header true"):
+        answer = client.run(f"copy (select 1 as id, '7' || '34' as cvv) to stdout with ({form})")
+        data = b"".join(payload for kind, payload in answer if kind == b"d")
+        assert data.splitlines()[1][2:] == b"***", form
+
+
+def test_codes_that_are_written_are_not_recorded(client, sluice):
+    client.run("create temporary table written_codes (pan text, cvv text)")
+    client.run("insert into written_codes (pan, cvv) values ('none', '734')")
+    client.pipeline(pgwire.parse("insert into written_codes (pan, cvv) values ('bound', $1)"), pgwire.bind(values=[b"734"]), pgwire.execute())
+    event = sluice.wait_event("type=command_received", lambda e: "'none'" in (e["command"]["text"] or ""))
+    assert "734" not in event["command"]["text"] and "'***'" in event["command"]["text"]
+    event = sluice.wait_event("type=command_received", lambda e: "'bound'" in (e["command"]["text"] or "") and e["command"]["stage"] == "bind")
+    assert [value["masked"] for value in event["command"]["bind_values"]] == ["***"]
+    assert [row[0] for row in pgwire.rows(client.run("select length(cvv) from written_codes"))] == [b"3", b"3"]

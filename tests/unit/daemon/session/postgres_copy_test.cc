@@ -51,6 +51,30 @@ TEST_P(PostgresCopy, OutIsMasked) {
   EXPECT_THAT(gate.completed.at(1).findings, ElementsAre(Pair("copy", 2)));
 }
 
+// COPY … HEADER: the first row names the columns.
+TEST_P(PostgresCopy, CodesAreKnownByTheHeader) {
+  const std::string answer =
+      copy_out({"id\tpan\tcvv\tnote\n", "123\t" + kPanText + "\t456\tx\n", "2\t\\N\t\\N\t789\n"});
+  EXPECT_EQ(answer, be::copy_response('H') + be::copy_data("id\tpan\tcvv\tnote\n") +
+                        be::copy_data("123\t" + kMaskedText + "\t***\tx\n") + be::copy_data("2\t\\N\t\\N\t789\n") +
+                        be::copy_done() + be::complete("COPY 1") + be::ready());
+  EXPECT_THAT(gate.completed.at(1).findings, ElementsAre(Pair("copy", 2)));
+}
+
+TEST_P(PostgresCopy, CodesAreKnownByTheHeaderOfCsv) {
+  const std::string answer =
+      copy_out({"\"name, first\",cid,exp_date\n", "\"Doe, Jane\",\"123\",12/28\n", "x,12345,1\n"});
+  EXPECT_EQ(answer, be::copy_response('H') + be::copy_data("\"name, first\",cid,exp_date\n") +
+                        be::copy_data("\"Doe, Jane\",\"***\",12/28\n") + be::copy_data("x,12345,1\n") +
+                        be::copy_done() + be::complete("COPY 1") + be::ready());
+}
+
+TEST_P(PostgresCopy, WithoutAHeaderColumnsHaveNoName) {
+  const std::string answer = copy_out({"123\tcvv\n", "456\t123\n"});
+  EXPECT_EQ(answer, be::copy_response('H') + be::copy_data("123\tcvv\n") + be::copy_data("456\t123\n") +
+                        be::copy_done() + be::complete("COPY 1") + be::ready());
+}
+
 TEST_P(PostgresCopy, ACardNumberAcrossMessagesIsFound) {
   const std::string row = "1\t" + kPanText + "\tx\n";
   const std::string masked = "1\t" + kMaskedText + "\tx\n";

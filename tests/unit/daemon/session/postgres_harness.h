@@ -21,7 +21,8 @@ inline constexpr std::string_view kMasked = "411111******1111";
 inline constexpr uint64_t kPanNumber = 4111111111111111;
 inline constexpr uint64_t kMaskedNumber = 4111110000001111;
 
-// Finds kPan in characters and, in binary values of eight bytes that may be integers, as such.
+// Finds kPan in characters and, in binary values of eight bytes that may be integers, as such; and covers values of up
+// to four bytes in columns that are known for codes.
 class ScriptedScanner final : public policies::CardScanner {
  public:
   void scan(std::span<const policies::ValueView> values, std::vector<policies::Finding>& findings,
@@ -42,6 +43,14 @@ class ScriptedScanner final : public policies::CardScanner {
         finding.column = value.column;
         findings.push_back(finding);
       }
+      if (policies::is_secret(value.name) && !bytes.empty() && bytes.size() <= 4) {
+        policies::Finding finding;
+        finding.value = static_cast<uint32_t>(i);
+        finding.length = static_cast<uint32_t>(bytes.size());
+        finding.column = value.column;
+        finding.kind = policies::FindingKind::cvv;
+        findings.push_back(finding);
+      }
       const bool open = value.part == policies::ValuePart::first || value.part == policies::ValuePart::middle;
       EXPECT_EQ(value.stream != nullptr, value.part != policies::ValuePart::whole);
       EXPECT_TRUE(!open || !settled.empty());
@@ -55,6 +64,10 @@ class ScriptedScanner final : public policies::CardScanner {
             policies::MaskStyle) override {
     for (const policies::Finding& finding : findings) {
       uint8_t* const at = values[finding.value].bytes.data() + finding.offset;
+      if (finding.kind == policies::FindingKind::cvv) {
+        std::memset(at, '*', finding.length);
+        continue;
+      }
       const std::string replacement = finding.length == 8 ? int8(kMaskedNumber) : std::string(kMasked);
       std::memcpy(at, replacement.data(), replacement.size());
     }

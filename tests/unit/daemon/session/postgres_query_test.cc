@@ -42,6 +42,28 @@ TEST_P(PostgresQuery, ValuesAreMaskedWhereTheyStand) {
   EXPECT_THAT(gate.completed.at(1).findings, ElementsAre(Pair("column:1", 1), Pair("column:2", 1)));
 }
 
+// Columns are known by their names, and an alias hides nothing.
+TEST_P(PostgresQuery, ColumnsAreKnownByTheirNames) {
+  const auto answer = [](std::string_view code, std::string_view small, std::string_view cid, std::string_view pan) {
+    return be::row_description({{"order_id"}, {"cvv2"}, {"n_cvc", 21, 1}, {"cid"}, {"pinned"}}) +
+           be::row({std::string(pan), std::string(code), std::string(small), std::string(cid), "1234"}) +
+           be::complete("SELECT 1") + be::ready();
+  };
+  session.client(fe::query("SELECT"));
+  session.server(answer("123", std::string_view("\0\x7b", 2), "1234", kPan));
+  EXPECT_EQ(session.to_client, answer("***", "**", "****", kMasked));
+  EXPECT_THAT(gate.completed.at(1).findings,
+              ElementsAre(Pair("column:0", 1), Pair("column:1", 1), Pair("column:2", 1), Pair("column:3", 1)));
+}
+
+TEST_P(PostgresQuery, NamesThatMeanOtherThingsNeedACardBesideThem) {
+  const std::string answer = be::row_description({{"cid"}, {"pincode"}, {"cvv_result"}}) +
+                             be::row({"1234", "110001", "123"}) + be::complete("SELECT 1") + be::ready();
+  session.client(fe::query("SELECT"));
+  session.server(answer);
+  EXPECT_EQ(session.to_client, answer);
+}
+
 TEST_P(PostgresQuery, ErrorsAndNoticesAreMaskedInEveryField) {
   const auto answer = [](std::string_view pan) {
     const std::string key = "Key (pan)=(" + std::string(pan) + ") already exists.";
