@@ -1,11 +1,13 @@
 // How fast card numbers are found: batches of short fields as the data path presents them, and long buffers as COPY and
 // `sluice scan` do; by engine. Corpora are made here, seeded, 256 KiB each. bytes_per_second is what was looked at.
 #include <benchmark/benchmark.h>
+#include <hs/hs.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -141,6 +143,63 @@ void long_buffer(benchmark::State& state) {
   state.SetLabel(std::string(kCorpusNames[state.range(0)]) + " " + kEngineNames[state.range(1)]);
 }
 BENCHMARK(long_buffer)->ArgsProduct({{0, 1, 2, 3, 4, 5, 6}, {0, 1, 4, 5, 6}})->Unit(benchmark::kMicrosecond);
+
+// What Hyperscan does with the patterns that people give it for this: eight brands, unbroken, with the start of each
+// match. No check digit, no separators, no hidden forms.
+struct BrandPatterns {
+  hs_database_t* database = nullptr;
+  hs_scratch_t* scratch = nullptr;
+  BrandPatterns() {
+    constexpr const char* kBrands[] = {
+        R"(\b4[0-9]{12}(?:[0-9]{3})?\b)",
+        R"(\b(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}\b)",
+        R"(\b3[47][0-9]{13}\b)",
+        R"(\b3(?:0[0-5]|[68][0-9])[0-9]{11}\b)",
+        R"(\b6(?:011|5[0-9]{2})[0-9]{12}\b)",
+        R"(\b(?:2131|1800|35[0-9]{3})[0-9]{11}\b)",
+        R"(\b62[0-9]{14,17}\b)",
+        R"(\b(?:5[0678]|6[37])[0-9]{11,17}\b)",
+    };
+    constexpr unsigned kCount = std::size(kBrands);
+    unsigned flags[kCount], ids[kCount];
+    for (unsigned i = 0; i < kCount; ++i) flags[i] = HS_FLAG_SOM_LEFTMOST, ids[i] = i;
+    hs_compile_error_t* error = nullptr;
+    if (hs_compile_multi(kBrands, flags, ids, kCount, HS_MODE_BLOCK, nullptr, &database, &error) != HS_SUCCESS ||
+        hs_alloc_scratch(database, &scratch) != HS_SUCCESS) {
+      std::fprintf(stderr, "Hyperscan: %s\n", error != nullptr ? error->message : "no scratch");
+      std::abort();
+    }
+  }
+  ~BrandPatterns() {
+    hs_free_scratch(scratch);
+    hs_free_database(database);
+  }
+  BrandPatterns(const BrandPatterns&) = delete;
+  BrandPatterns& operator=(const BrandPatterns&) = delete;
+};
+
+void hyperscan_brands(benchmark::State& state) {
+  const BrandPatterns patterns;
+  const std::string bytes = corpus(static_cast<int>(state.range(0)));
+  size_t found = 0;
+  const auto count = [](unsigned, unsigned long long, unsigned long long, unsigned, void* context) {
+    ++*static_cast<size_t*>(context);
+    return 0;
+  };
+  for (auto _ : state) {
+    found = 0;
+    if (hs_scan(patterns.database, bytes.data(), static_cast<unsigned>(bytes.size()), 0, patterns.scratch, count,
+                &found) != HS_SUCCESS) {
+      state.SkipWithError("hs_scan failed");
+      break;
+    }
+    benchmark::DoNotOptimize(found);
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes.size()));
+  state.counters["findings"] = static_cast<double>(found);
+  state.SetLabel(std::string(kCorpusNames[state.range(0)]) + " hyperscan, eight brands");
+}
+BENCHMARK(hyperscan_brands)->DenseRange(0, 6)->Unit(benchmark::kMicrosecond);
 
 // Where Hyperscan begins to pay: one text of the given size, by engine.
 void text_of_size(benchmark::State& state) {

@@ -43,8 +43,8 @@ _sluice() {
     'events') words='-h --help --config --json --since --until --filter --limit -f --follow --dir' ;;
     'audit') words='verify -h --help --config' ;;
     'audit verify') words='-h --help --config --json --dir --head' ;;
-    'mask') words='-h --help --config --style --data --pattern --report' files=yes ;;
-    'scan') words='-h --help --config --json --data --pattern --include --exclude --follow-links --no-archives --max-file-size --max-expanded --max-findings --threads' files=yes ;;
+    'mask') words='-h --help --config --style --data --pattern --trust-keys --report' files=yes ;;
+    'scan') words='-h --help --config --json --data --pattern --trust-keys --include --exclude --follow-links --no-archives --max-file-size --max-expanded --max-findings --threads' files=yes ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   if [[ -n $files && $current != -* ]]; then COMPREPLY+=($(compgen -f -- "$current")); fi
