@@ -12,8 +12,8 @@
 namespace sluice::session {
 
 struct AnalysedStatement final : Statement {
-  uint64_t serial = 0;              // of this process; no two statements share one
-  events::StoredTextRef stored;     // the masked text as the log keeps it
+  uint64_t serial = 0;                                    // of this process; no two statements share one
+  events::StoredTextRef stored;                           // the masked text as the log keeps it
   policies::NameKind secrets = policies::NameKind::none;  // what its bind values may be
   bool only_executes_open = false;  // incomplete, but complete once the names in `executes` are resolved
 };
