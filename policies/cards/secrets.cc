@@ -280,7 +280,8 @@ std::optional<KeyedSecret> keyed_secret_at(const TextView& text, size_t start, s
     digits[size++] = static_cast<uint8_t>(text.data()[end] - '0');
   }
   if (size < kCodeDigitsMin || !ends_value(text, end)) return std::nullopt;
-  NameKind name = key_before(text, start);
+  NameKind name = key_before(text, static_cast<ptrdiff_t>(start),
+                             static_cast<ptrdiff_t>(start) - static_cast<ptrdiff_t>(kWordsBackBytes));
   if (name == NameKind::code && since_card <= kCardReachBytes) name = NameKind::cvv;
   if (name == NameKind::pan) {
     if (size != kContextDigitsMin || !brand_in_context(digits)) return std::nullopt;

@@ -20,6 +20,9 @@ static_assert(kPieceOverlapBytes > kCandidateBytesMax && kPieceBytes > 2 * kPiec
 // Beyond this, counting digits first costs more than looking for them.
 constexpr size_t kCountedBytesMax = 256;
 
+// How far before a number the token begins that it ends.
+constexpr ptrdiff_t kTokenBackBytes = 12;
+
 // Places to ask about, at a time.
 constexpr size_t kHitsAtATime = 256;
 static_assert(kHitsAtATime >= WindowFinder::kRoomMin);
@@ -151,7 +154,11 @@ bool TextScanner::is_foreign(const TextView& text, size_t start) const {
   if (keys_ != ForeignKeys::trusted) return false;
   const auto at = static_cast<ptrdiff_t>(start);
   const bool hex_literal = (text.at(at - 1) | 0x20) == 'x' && text.at(at - 2) == '0';
-  return hex_literal || key_before(text, start) == NameKind::other;
+  // The key is that of the whole token ("1Z999AA10123456784").
+  ptrdiff_t token = at;
+  const auto in_token = [](int c) { return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'); };
+  while (at - token < kTokenBackBytes && in_token(text.at(token - 1))) --token;
+  return hex_literal || key_before(text, token, at - static_cast<ptrdiff_t>(kWordsBackBytes)) == NameKind::other;
 }
 
 bool TextScanner::mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) const {

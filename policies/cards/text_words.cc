@@ -81,8 +81,7 @@ bool says_card(const TextView& text, size_t start) {
   return ends_near_card_word(words);
 }
 
-NameKind key_before(const TextView& text, size_t start) {
-  const auto value = static_cast<ptrdiff_t>(start);
+NameKind key_before(const TextView& text, ptrdiff_t value, ptrdiff_t reach) {
   ptrdiff_t at = value - 1;
   ptrdiff_t assignment = value, first_gap = value;
   bool element = false;
@@ -96,7 +95,6 @@ NameKind key_before(const TextView& text, size_t start) {
     first_gap = at;
   }
   if (assignment == value) return NameKind::none;
-  const ptrdiff_t reach = value - static_cast<ptrdiff_t>(kWordsBackBytes);
   Back back;
   if (element) {  // <name attributes>
     if (back.read(text, assignment, reach, [](int c) { return c == '<' || c == '>' || c == '\n'; }) != '<')

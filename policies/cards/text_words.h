@@ -16,9 +16,10 @@ static_assert(kWordsBackBytes < kLeftContextBytes);
 // The name of the column, or a word before `start`, says that card numbers stand here.
 [[nodiscard]] bool says_card(const TextView& text, size_t start);
 
-// What the key says that the value at `start` belongs to: `"cvv": "123"`, `cvv=123`, `<cvv>123</cvv>`, `"cvv"=>"123"`.
+// What the key says that the value at `value` belongs to: `"cvv": "123"`, `cvv=123`, `<cvv>123</cvv>`, `"cvv"=>"123"`.
 // None where it belongs to no key, or the key says nothing.
-[[nodiscard]] NameKind key_before(const TextView& text, size_t start);
+// Nothing before `reach` is looked at: at most kWordsBackBytes before the number that is asked about.
+[[nodiscard]] NameKind key_before(const TextView& text, ptrdiff_t value, ptrdiff_t reach);
 
 // A key and its value stand at most so far apart, the one nearest to the value being `:`, `=` or `>`.
 inline constexpr size_t kAssignedReachBytes = 4;

@@ -115,7 +115,7 @@ inline const std::vector<ContextNumber>& context_numbers() {
       {"Maestro of 13", "5018", 13, true},
       {"Maestro of 14", "5893", 14, true},
       {"Maestro of 15", "6304", 15, true},
-      {"UATP", "1", 15, true},
+      {"UATP", "10", 15, true},
   };
   return all;
 }

@@ -208,6 +208,26 @@ TEST(Context, AnAliasHidesNothing) {
   EXPECT_EQ(masked_twice("{\"order_id\":\"4111111111111111\"}"), "{\"order_id\":\"411111******1111\"}");
 }
 
+// Only where that is asked for (docs/decisions/0049).
+TEST(Context, KeysThatSaySomethingElseAreBelievedWhereTheyAreTrusted) {
+  std::string why;
+  const auto trusting = CardScanner::create(why, {KeyedSecrets::everywhere, ForeignKeys::trusted});
+  ASSERT_NE(trusting, nullptr) << why;
+  const auto count = [&](std::string text, ValueType type = ValueType::text) {
+    ValueView value{{reinterpret_cast<uint8_t*>(text.data()), text.size()}, type};
+    std::vector<Finding> findings;
+    trusting->scan({&value, 1}, findings, {});
+    return findings.size();
+  };
+  EXPECT_EQ(count("{\"order_id\":4111111111111111}"), 0u);
+  EXPECT_EQ(count("{\"order_id\":4111111111111111}", ValueType::json), 0u);
+  EXPECT_EQ(count("tracking_number=1Zab4111111111111111"), 0u);
+  EXPECT_EQ(count("mask = 0x4111111111111111"), 0u);
+  EXPECT_EQ(count("order 4111111111111111"), 1u);
+  EXPECT_EQ(count("order_id=4, pan=4111111111111111"), 1u);
+  EXPECT_EQ(count("4111111111111111"), 1u);
+}
+
 TEST(Context, IsTheSameWhereverTheTextIsCut) {
   const std::string text =
       "x{\"pan\":\"4111111111111111\",\"cid\":\"1234\",\"cvv\":\"123\"} ;4111111111111111=25121011234567890? "
