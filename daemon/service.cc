@@ -22,6 +22,7 @@
 #include "daemon/audit/audit_log.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/version.h"
+#include "daemon/catalogs.h"
 #include "daemon/command/analysis_pool.h"
 #include "daemon/config/load_all.h"
 #include "daemon/config/problem_format.h"
@@ -140,6 +141,7 @@ class Service {
   std::unique_ptr<command::AnalysisPool> analysis_;
   std::unique_ptr<ShortCircuits> short_circuits_;
   std::unique_ptr<SteeredUpstreams> upstreams_;
+  std::unique_ptr<Catalogs> catalogs_;
   std::vector<std::unique_ptr<Crew>> crews_;
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<identity::Resolver> resolver_;
@@ -210,7 +212,7 @@ Status Service::start() {
   if (Status looks = uncovered_->start(); !looks) return looks;
   operations_ = std::make_unique<ServiceOperations>(
       ServiceParts{config_, *steering_, targets_, *policies_, *log_, *recorder_, *acceptor_, *watcher_, *analysis_,
-                   *uncovered_, *privileged_, audit_path_, workers(), system_clock().utc_ns()});
+                   *uncovered_, *privileged_, *catalogs_, audit_path_, workers(), system_clock().utc_ns()});
   if (!config_.metrics.empty()) {
     control::MetricsServerOptions metrics;
     metrics.address = config_.metrics;
@@ -329,6 +331,8 @@ Status Service::start_workers() {
   analysis_ = std::move(*analysis);
   short_circuits_ = std::make_unique<ShortCircuits>(*steering_);
   upstreams_ = std::make_unique<SteeredUpstreams>(*steering_, *short_circuits_);
+  catalogs_ = std::make_unique<Catalogs>(*steering_, *recorder_);
+  if (Status read = catalogs_->replace(config_.targets); !read) return read;
   const unsigned count = worker_count(config_);
   const auto cancels = std::make_shared<session::CancelDesk>();
   for (unsigned i = 0; i < count; ++i) {
@@ -343,6 +347,7 @@ Status Service::start_workers() {
     parts.policies = policies_.get();
     parts.clock = &system_clock();
     parts.upstreams = upstreams_.get();
+    parts.catalog_of = [this](const std::string& target) { return catalogs_->of(target); };
     parts.short_circuit_of = [this](int client) { return short_circuits_->of(client); };
     parts.short_circuited = [this](int client, int server) { return steering_->short_circuited(client, server); };
     parts.make_machine = make_machine;
@@ -474,6 +479,7 @@ void Service::stop() {
   acceptor_.reset();
   crews_.clear();
   if (analysis_ != nullptr) analysis_->stop();
+  catalogs_.reset();
   steering_.reset();
   recorder_.reset();
   log_.reset();  // seals the segment

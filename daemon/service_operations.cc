@@ -242,6 +242,9 @@ control::ReloadResult ServiceOperations::reload(const Caller& caller) {
   } else if (Status set = parts_.targets.replace(parts_.steering, loaded.config->targets); !set) {
     why = set.error().message;
     loaded.problems.push_back({parts_.config.file, 0, 0, policies::Severity::error, why, ""});
+  } else if (Status read = parts_.catalogs.replace(loaded.config->targets); !read) {
+    why = read.error().message;
+    loaded.problems.push_back({parts_.config.file, 0, 0, policies::Severity::error, why, ""});
   }
   result.problems = std::move(loaded.problems);
   if (!why.empty()) {

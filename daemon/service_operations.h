@@ -10,6 +10,7 @@
 
 #include "daemon/acceptor.h"
 #include "daemon/audit/audit_log.h"
+#include "daemon/catalogs.h"
 #include "daemon/command/analysis_pool.h"
 #include "daemon/config/config.h"
 #include "daemon/control/operations.h"
@@ -36,6 +37,7 @@ struct ServiceParts {
   const command::AnalysisPool& analysis;
   UncoveredConnections& uncovered;
   PrivilegedWork& privileged;
+  Catalogs& catalogs;
   std::string audit_path;  // as the daemon's user reaches it
   std::vector<session::Worker*> workers;
   int64_t started_ns = 0;

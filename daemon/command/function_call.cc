@@ -63,7 +63,7 @@ StatementFacts function_call_facts(uint32_t function_oid) {
   facts.functions_complete = true;
   facts.relations = {{"pg_catalog", "pg_largeobject", Access::read_write},
                      {"pg_catalog", "pg_largeobject_metadata", Access::read_write}};
-  facts.relations_complete = known->touches == Touches::large_objects;
+  facts.relations_complete = facts.columns_complete = known->touches == Touches::large_objects;
   if (!facts.relations_complete) facts.why_unknown = std::string(known->name) + " reads or writes files of the server";
   return facts;
 }

@@ -6,6 +6,7 @@ namespace sluice::command {
 namespace {
 
 using policies::Access;
+using policies::ColumnUse;
 using policies::Relation;
 using policies::StatementFacts;
 using policies::StatementKind;
@@ -43,6 +44,56 @@ void add_relation(std::vector<Relation>& relations, const Relation& more) {
   }
 }
 
+// Repeats are looked for only while that is cheap: they do no harm.
+constexpr size_t kRepeatsLookedForMax = 256;
+
+void add_column(std::vector<ColumnUse>& columns, const ColumnUse& more) {
+  if (columns.size() > kRepeatsLookedForMax || std::find(columns.begin(), columns.end(), more) == columns.end())
+    columns.push_back(more);
+}
+
+// Statements that read and write columns by name. Any other (TRUNCATE, ALTER, GRANT …) is about all of what it names.
+bool names_columns(sql::Kind kind) {
+  switch (kind) {
+    case sql::Kind::select:
+    case sql::Kind::insert:
+    case sql::Kind::update:
+    case sql::Kind::delete_:
+    case sql::Kind::merge:
+    case sql::Kind::copy:
+    case sql::Kind::explain:
+    case sql::Kind::prepare:
+    case sql::Kind::execute:
+    case sql::Kind::declare:
+    case sql::Kind::fetch:
+    case sql::Kind::do_:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void add_columns(const sql::Analysis& analysis, StatementFacts& facts) {
+  const sql::Lineage& lineage = analysis.lineage;
+  for (const sql::ColumnReference& reference : lineage.references) {
+    const bool certain = reference.any_of.size() == 1 && !reference.optional;
+    for (const uint32_t index : reference.any_of) {
+      const sql::ColumnName& name = lineage.names[index];
+      facts.columns.push_back({name.schema, name.relation, name.column, Access::read, certain});
+    }
+  }
+  for (const uint32_t index : lineage.written) {
+    const sql::ColumnName& name = lineage.names[index];
+    facts.columns.push_back({name.schema, name.relation, name.column, Access::write, true});
+  }
+  if (!std::all_of(analysis.kinds.begin(), analysis.kinds.end(), names_columns)) {
+    for (const sql::RelationUse& use : analysis.relations) {
+      if (use.writes) add_column(facts.columns, {use.schema, use.name, "", Access::write, true});
+    }
+  }
+  facts.columns_complete = lineage.complete;
+}
+
 }  // namespace
 
 StatementFacts facts_of(const sql::Analysis& analysis) {
@@ -53,6 +104,7 @@ StatementFacts facts_of(const sql::Analysis& analysis) {
   for (const sql::RelationUse& use : analysis.relations)
     facts.relations.push_back({use.schema, use.name, access_of(use)});
   facts.functions = analysis.functions;
+  add_columns(analysis, facts);
   facts.kinds_complete = analysis.kinds_complete;
   facts.relations_complete = analysis.relations_complete;
   facts.functions_complete = analysis.functions_complete;
@@ -71,13 +123,13 @@ StatementFacts with_executed(const StatementFacts& own, OnlyExecutesOpen open,
                              std::span<const StatementFacts* const> executed) {
   StatementFacts all = own;
   if (open == OnlyExecutesOpen::yes) {
-    all.kinds_complete = all.relations_complete = all.functions_complete = true;
+    all.kinds_complete = all.relations_complete = all.functions_complete = all.columns_complete = true;
     all.why_unknown.clear();
   }
   for (const StatementFacts* const one : executed) {
     if (one == nullptr) {
       add_kind(all.kinds, StatementKind::unknown);
-      all.kinds_complete = all.relations_complete = all.functions_complete = false;
+      all.kinds_complete = all.relations_complete = all.functions_complete = all.columns_complete = false;
       all.why_unknown = "executes a prepared statement that this session did not show";
       continue;
     }
@@ -87,6 +139,8 @@ StatementFacts with_executed(const StatementFacts& own, OnlyExecutesOpen open,
       if (std::find(all.functions.begin(), all.functions.end(), name) == all.functions.end())
         all.functions.push_back(name);
     }
+    for (const ColumnUse& use : one->columns) add_column(all.columns, use);
+    all.columns_complete = all.columns_complete && one->columns_complete;
     all.kinds_complete = all.kinds_complete && one->kinds_complete;
     all.relations_complete = all.relations_complete && one->relations_complete;
     all.functions_complete = all.functions_complete && one->functions_complete;

@@ -37,10 +37,11 @@ constexpr Word kTargetKeys[] = {{"name"},
                                 {"statement_bytes_max"},
                                 {"tls", kLater},
                                 {"credentials", kLater},
-                                {"catalog", kLater},
+                                {"catalog"},
                                 {"canary", kLater},
                                 {"listen", kLater},
                                 {"enforce", kLater}};
+constexpr Word kCatalogKeys[] = {{"dsn"}};
 constexpr Word kAuditKeys[] = {{"directory"}, {"durability"}, {"retention_days"}};
 constexpr Word kControlKeys[] = {{"socket"}, {"console", kLater}};
 constexpr Word kSteeringKeys[] = {{"bpf_directory"}, {"cgroup"}};
@@ -126,7 +127,16 @@ class ConfigReader {
     choose(node, "accelerate", kAccelerate, {Accelerate::auto_, Accelerate::on, Accelerate::off}, target.accelerate);
     if (const YamlNode* limit = FieldReader::find(node, "statement_bytes_max"))
       read_bytes(*limit, target.statement_bytes_max);
+    if (const YamlNode* catalog = FieldReader::find(node, "catalog")) read_catalog(*catalog, target);
     config_.targets.push_back(std::move(target));
+  }
+
+  void read_catalog(const YamlNode& node, Target& target) {
+    if (!reader_.map(node, "`catalog`", kCatalogKeys)) return;
+    const YamlNode* const dsn =
+        reader_.require(node, "dsn", "`catalog`", "a connection string of libpq: `\"service=payments_catalog\"`");
+    if (dsn == nullptr) return;
+    if (const auto text = reader_.text(*dsn, "`dsn`", kDsnBytesMax)) target.catalog_dsn = *text;
   }
 
   void read_name(const YamlNode& node, Target& target) {

@@ -35,6 +35,7 @@ struct Target {
   WhenDown when_down = WhenDown::deny;
   Accelerate accelerate = Accelerate::auto_;
   uint64_t statement_bytes_max = 16u << 20;
+  std::string catalog_dsn;  // of Sluice's own login, for names of columns; empty: none. May hold a password: never shown
 };
 
 struct Audit {
@@ -65,6 +66,7 @@ inline constexpr size_t kAddressesMax = 32'768;  // of all targets together
 inline constexpr size_t kTargetNameBytesMax = 63;
 inline constexpr uint64_t kWorkersMost = 64;
 inline constexpr size_t kUserNameBytesMax = 32;  // useradd(8)
+inline constexpr size_t kDsnBytesMax = 4'096;
 inline constexpr size_t kPathBytesMax = 1'024;
 inline constexpr size_t kSocketPathBytesMax = 107;  // sockaddr_un::sun_path without its NUL, unix(7)
 inline constexpr uint64_t kStatementBytesLeast = 4u << 10;

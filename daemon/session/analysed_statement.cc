@@ -24,6 +24,8 @@ AnalysedRef make_statement(command::MaskedText masked, sql::Analysis analysis) {
   statement->carries_mask = masked.carried_mask;
   statement->secrets = masked.secrets;
   statement->copies_in = analysis.copies_in;
+  statement->changes_names = analysis.lineage.changes_names;
+  statement->lineage = std::move(analysis.lineage);
   statement->only_executes_open = analysis.only_executes_open;
   auto stored = std::make_shared<events::StoredText>();
   stored->sha256 = std::move(masked.sha256);

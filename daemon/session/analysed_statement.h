@@ -15,6 +15,7 @@ struct AnalysedStatement final : Statement {
   uint64_t serial = 0;                                    // of this process; no two statements share one
   events::StoredTextRef stored;                           // the masked text as the log keeps it
   policies::NameKind secrets = policies::NameKind::none;  // what its bind values may be
+  sql::Lineage lineage;                                   // which columns feed which outputs
   bool only_executes_open = false;  // incomplete, but complete once the names in `executes` are resolved
 };
 using AnalysedRef = std::shared_ptr<const AnalysedStatement>;

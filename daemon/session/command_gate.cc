@@ -17,6 +17,8 @@ using events::EventType;
 using policies::StatementFacts;
 
 constexpr std::string_view kLogUnavailable = "audit log cannot be written; command not executed";
+constexpr std::string_view kFunctionByNumber =
+    "blocked: what a function called by its number gives back cannot be told, and policy masks columns of this server";
 constexpr std::string_view kCancelled = "canceling statement due to user request";  // the server's own words
 
 RefusalReason reason_of(std::string_view sqlstate) {
@@ -108,6 +110,44 @@ void CommandGate::refresh_policy() {
   masking_.style = masking.style;
   masking_.short_values = masking.data != 0;
   masking_.refuse_masked_writes = masking.refuse_masked_writes;
+  masking_.columns = masking.columns != nullptr;
+  const bool named = policy_->set()->names_columns();
+  if (columns_ == nullptr && !masking_.columns && !named) return;
+  if (columns_ == nullptr) {
+    columns_ =
+        std::make_unique<SessionColumns>(context_.catalog_of ? context_.catalog_of(subject_.info.target) : nullptr);
+  }
+  columns_->set_masks(masking.columns, named);
+}
+
+ColumnPlanRef CommandGate::plan_columns(const ResultRequest& request) {
+  return columns_ != nullptr ? columns_->plan(request) : nullptr;
+}
+
+uint64_t CommandGate::columns_epoch() {
+  return columns_ != nullptr ? columns_->epoch() : 0;
+}
+
+bool CommandGate::withholds(const StatementRef& statement, std::string_view sqlstate) {
+  // Only gates make statements.
+  return columns_ != nullptr && columns_->withholds(static_cast<const AnalysedStatement*>(statement.get()), sqlstate);
+}
+
+void CommandGate::names_settled(Transaction transaction) {
+  if (columns_ != nullptr) columns_->names_settled(transaction);
+}
+
+// A reading of the catalog is about to end. Not for ever: after that what its names would tell is not known.
+bool CommandGate::waits_for_catalog() {
+  if (!columns_->must_wait()) {
+    catalog_wait_since_ms_ = 0;
+    return false;
+  }
+  const uint64_t now_ms = context_.clock.monotonic_ms();
+  if (catalog_wait_since_ms_ == 0) catalog_wait_since_ms_ = now_ms;
+  if (now_ms - catalog_wait_since_ms_ >= kCatalogWaitMaxMs) return false;
+  context_.catalog_wanted = true;
+  return true;
 }
 
 MaskingInForce CommandGate::masking() {
@@ -131,6 +171,7 @@ Answer CommandGate::submit(const CommandRequest& request) {
   }
   refresh_policy();
   if (request.withdrawn) return withdraw(request);
+  if (columns_ != nullptr && waits_for_catalog()) return Parked{};
   switch (request.stage) {
     case Stage::query:
     case Stage::parse: {
@@ -206,29 +247,43 @@ void CommandGate::keep(std::string_view text, const sql::TextSettings& settings,
 Answer CommandGate::decide(const CommandRequest& request, const AnalysedRef& statement) {
   if (statement == nullptr) {
     const StatementFacts facts = command::unknown_facts("a prepared statement that this session did not show");
-    const policies::Decision decision = policy_->decide(facts);
-    if (decision.effect == policies::Effect::allow) return let_go(request, nullptr, facts, decision);
-    return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+    return decide_on(request, nullptr, facts, policy_->decide(facts));
   }
   if (!statement->executes.empty()) {
     if (names_ == nullptr) names_ = std::make_unique<PreparedNames>();
     const StatementFacts facts = names_->facts_with_executed(*statement);
-    const policies::Decision decision = policy_->decide(facts);
-    if (decision.effect == policies::Effect::allow) return let_go(request, statement, facts, decision);
-    return refuse(request, statement, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+    if (columns_ != nullptr) {
+      if (const auto known = columns_->facts_for(facts, 0); known != nullptr)
+        return decide_on(request, statement, facts, policy_->decide(*known));
+    }
+    return decide_on(request, statement, facts, policy_->decide(facts));
   }
-  const policies::Decision decision =
-      policy_->decide(std::shared_ptr<const StatementFacts>(statement, &statement->facts));
-  if (decision.effect == policies::Effect::allow) return let_go(request, statement, statement->facts, decision);
-  return refuse(request, statement, statement->facts, decision.rule, policies::refusal_text(decision, statement->facts),
-                "42501");
+  if (columns_ != nullptr) {
+    if (const auto known = columns_->facts_for(statement->facts, statement->serial); known != nullptr)
+      return decide_on(request, statement, statement->facts, policy_->decide(known));
+  }
+  return decide_on(request, statement, statement->facts,
+                   policy_->decide(std::shared_ptr<const StatementFacts>(statement, &statement->facts)));
 }
 
 Answer CommandGate::decide_function_call(const CommandRequest& request) {
   const StatementFacts facts = command::function_call_facts(request.function_oid);
-  const policies::Decision decision = policy_->decide(facts);
-  if (decision.effect == policies::Effect::allow) return let_go(request, nullptr, facts, decision);
-  return refuse(request, nullptr, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+  return decide_on(request, nullptr, facts, policy_->decide(facts));
+}
+
+Answer CommandGate::decide_on(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
+                              const policies::Decision& decision) {
+  if (decision.effect != policies::Effect::allow) {
+    return refuse(request, statement, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+  }
+  if (masking_.columns && request.stage == Stage::function_call && !facts.kinds_complete) {
+    return refuse(request, statement, facts, {}, std::string(kFunctionByNumber), "42501");
+  }
+  if (columns_ != nullptr && request.stage != Stage::function_call) {
+    if (const std::string_view why = columns_->refusal(statement.get()); !why.empty())
+      return refuse(request, statement, facts, {}, std::string(why), "42501");
+  }
+  return let_go(request, statement, facts, decision);
 }
 
 // A cancel carries no command; refusing it would only keep a statement running. It is recorded. Where the command that
@@ -284,6 +339,13 @@ Answer CommandGate::let_go(const CommandRequest& request, const AnalysedRef& sta
   if (writes_mask_back(request, statement, facts))
     return refuse(request, statement, facts, {}, std::string(kMaskedWrite), std::string(kMaskedWriteState));
   remember_names(request, statement);
+  if (columns_ != nullptr && request.stage != Stage::cancel) {
+    using Runs = SessionColumns::Runs;
+    const bool runs =
+        request.stage == Stage::query || request.stage == Stage::execute || request.stage == Stage::function_call;
+    const bool named = request.stage == Stage::parse;
+    columns_->let_go(statement, named ? request.statement_name : std::string_view(), runs ? Runs::yes : Runs::no);
+  }
   if (!request.record_intent) return Passed{*decision.permit, statement, 0};
   const CommandId command = ++last_command_;
   ++totals_.commands;

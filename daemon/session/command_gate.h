@@ -13,6 +13,7 @@
 
 #include "daemon/session/gate_context.h"
 #include "daemon/session/prepared_names.h"
+#include "daemon/session/session_columns.h"
 #include "daemon/session/session_gate.h"
 
 namespace sluice::session {
@@ -33,6 +34,10 @@ class CommandGate final : public SessionGate {
   [[nodiscard]] Answer submit(const CommandRequest& request) override;
   void complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) override;
   [[nodiscard]] MaskingInForce masking() override;
+  [[nodiscard]] ColumnPlanRef plan_columns(const ResultRequest& request) override;
+  [[nodiscard]] uint64_t columns_epoch() override;
+  [[nodiscard]] bool withholds(const StatementRef& statement, std::string_view sqlstate) override;
+  void names_settled(Transaction transaction) override;
   void claimed(const policies::ClaimedIdentity& identity) override;
   void note(SessionNote kind, std::string_view detail) override;
   void cancel_key(std::span<const uint8_t> key) override;
@@ -58,12 +63,17 @@ class CommandGate final : public SessionGate {
 
   // Larger texts are masked by the analysis threads alone, even where nobody wants their analysis any more.
   static constexpr size_t kMaskedHereBytesMax = 1 << 20;
+  // How long a command waits for a reading of the server's catalog; then what it gives back is masked the careful way.
+  static constexpr uint64_t kCatalogWaitMaxMs = 2'000;
 
   // The statement of a text, or null where the session has to wait for its analysis.
   [[nodiscard]] AnalysedRef statement_of(const CommandRequest& request);
   [[nodiscard]] Answer decide(const CommandRequest& request, const AnalysedRef& statement);
   [[nodiscard]] Answer decide_function_call(const CommandRequest& request);
   [[nodiscard]] Answer decide_cancel(const CommandRequest& request);
+  [[nodiscard]] bool waits_for_catalog();
+  [[nodiscard]] Answer decide_on(const CommandRequest& request, const AnalysedRef& statement,
+                                 const policies::StatementFacts& facts, const policies::Decision& decision);
   [[nodiscard]] Answer withdraw(const CommandRequest& request);
   [[nodiscard]] bool writes_mask_back(const CommandRequest& request, const AnalysedRef& statement,
                                       const policies::StatementFacts& facts) const;
@@ -88,6 +98,8 @@ class CommandGate final : public SessionGate {
   std::unique_ptr<policies::SessionPolicy> policy_;
   uint64_t policy_generation_ = 0;
   MaskingInForce masking_;
+  std::unique_ptr<SessionColumns> columns_;  // made when a policy names columns
+  uint64_t catalog_wait_since_ms_ = 0;
   std::unique_ptr<Waiting> waiting_;
   std::unique_ptr<PreparedNames> names_;  // made when the first name comes
   std::vector<uint8_t> cancel_key_;

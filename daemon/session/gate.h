@@ -16,7 +16,10 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/command/column_verdict.h"
+#include "parsers/sql/lineage.h"
 #include "policies/cards/card_scanner.h"
+#include "policies/cards/whole_value.h"
 #include "policies/rules/decision.h"
 #include "policies/rules/facts.h"
 
@@ -46,6 +49,7 @@ struct Statement {
   std::vector<std::string> deallocates;  // names of SQL-level DEALLOCATE; "*" for ALL and DISCARD ALL
   bool carries_mask = false;             // a masked card number stands in the text
   bool copies_in = false;                // holds COPY … FROM STDIN
+  bool changes_names = true;             // of relations or columns
 };
 using StatementRef = std::shared_ptr<const Statement>;
 
@@ -118,6 +122,22 @@ struct MaskingInForce {
   policies::MaskStyle style = policies::MaskStyle::bin6_last4;
   bool refuse_masked_writes = true;  // data that carries a masked card number back
   bool short_values = false;         // values too short for a card number are to be looked at too
+  bool columns = false;              // policy names columns: results need a plan
+};
+
+// What becomes of the columns of one result. Null where all of them go on as they are.
+struct ColumnPlan {
+  std::vector<command::ColumnVerdict> columns;
+  policies::WholeNumbers numbers = policies::WholeNumbers::zero;
+  sql::CopyFormat copy;
+};
+using ColumnPlanRef = std::shared_ptr<const ColumnPlan>;
+
+// A result whose columns are to be resolved.
+struct ResultRequest {
+  StatementRef statement;  // null: not known
+  size_t index = 0;        // of the statement within its text
+  std::span<const command::ResultColumn> columns;
 };
 
 // Things that end or describe a session and belong in the record.
@@ -148,6 +168,17 @@ class Gate {
   virtual void complete(CommandId command, const Completion& completion, std::span<const FindingCount> findings) = 0;
 
   [[nodiscard]] virtual MaskingInForce masking() { return {}; }
+
+  // --- columns; asked only where MaskingInForce::columns says so
+  [[nodiscard]] virtual ColumnPlanRef plan_columns(const ResultRequest&) { return nullptr; }
+  // Changes when a plan made before may be wrong.
+  [[nodiscard]] virtual uint64_t columns_epoch() { return 0; }
+  // Whether the server's messages about the statement may quote a protected column. `sqlstate`: of an error; empty for
+  // a notice.
+  [[nodiscard]] virtual bool withholds(const StatementRef&, std::string_view) { return false; }
+  // Commands that may have changed names were answered; where no transaction is open any more, for good.
+  enum class Transaction : uint8_t { open, over };
+  virtual void names_settled(Transaction) {}
 
   // The start-up message was read (claimed identity); then what became of it.
   virtual void claimed(const policies::ClaimedIdentity& identity) = 0;

@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "daemon/base/clock.h"
+#include "daemon/catalog/catalog.h"
 #include "daemon/command/statement_cache.h"
 #include "daemon/session/analysed_statement.h"
 #include "daemon/session/analyst.h"
@@ -56,6 +58,9 @@ struct GateContext {
   CancelDesk* cancels = nullptr;
   std::function<bool(uint64_t serial)> deliver_cancel{};
   DescriptionCache descriptions{};
+  // The catalog of a target, or null. May be empty: no target has one.
+  std::function<std::shared_ptr<catalog::Catalog>(const std::string& target)> catalog_of{};
+  bool catalog_wanted = false;  // sessions wait for a reading
 };
 
 }  // namespace sluice::session

@@ -106,6 +106,7 @@ PostgresMachine::Relay PostgresMachine::on_answer(uint8_t tag, Bytes message, Ac
 PostgresMachine::Relay PostgresMachine::on_async(uint8_t tag, Bytes body) {
   if (tag == kNoticeResponse) {
     if (!postgres::decode_report(body, fields_)) return unexpected(tag);
+    if (masker_.columns() && withheld({})) return Relay::swallow;  // it may quote what is masked
     mask_report(Place::notice, body);
     return Relay::forward;
   }
@@ -156,11 +157,17 @@ PostgresMachine::Relay PostgresMachine::on_error(Bytes message, Actions&) {
     replacement_ = postgres::build_error(postgres::Severity::error, head->stand_in->sqlstate, head->stand_in->message);
     outcome = head->stand_in->sqlstate;
     verdict = Relay::swallow;
+  } else if (masker_.columns() && withheld(sqlstate)) {
+    replacement_ = postgres::build_error(fatal ? postgres::Severity::fatal : postgres::Severity::error, sqlstate,
+                                         "message withheld: it may quote a column that policy masks");
+    verdict = Relay::swallow;
   } else {
     mask_report(Place::error, body);
   }
   if (head == nullptr) return verdict;
   row_shape_.reset();
+  row_plan_.reset();
+  copy_plan_.reset();
   copy_in_ = false;
   copy_decided(*head);
   head->copying_out = false;
@@ -180,8 +187,14 @@ PostgresMachine::Relay PostgresMachine::on_ready_for_query(ConstBytes body) {
   Pending& head = pending_.front();
   if (!status || !head.ends_segment() || head.copying_out || copy_in_) return unexpected(kReadyForQuery);
   resolved_ = head.segment;
+  if (names_changer_ != 0 && pending_.size() == 1) {  // with more in flight it is not over
+    const bool over = *status == postgres::TransactionStatus::idle;
+    gate_.names_settled(over ? Gate::Transaction::over : Gate::Transaction::open);
+    if (over) names_changer_ = 0;
+  }
   copy_decided(head);
   row_shape_.reset();
+  row_plan_.reset();
   complete(head, head.failed ? Outcome::failure : Outcome::success, head.error_code);
   settle_names(head);
   if (head.changes_settings) changed_in_transaction_ = true;
@@ -215,6 +228,7 @@ PostgresMachine::Relay PostgresMachine::on_row_description(Bytes body) {
   settle_column_names(scratch_shape_);
   if (query) {
     row_shape_ = std::make_shared<Shape>(scratch_shape_);
+    if (masker_.columns()) plan_query_rows(head);
     return Relay::forward;
   }
   const Relay verdict = head.injected ? Relay::swallow : Relay::forward;
@@ -285,7 +299,12 @@ PostgresMachine::Relay PostgresMachine::on_command_end(uint8_t tag, ConstBytes b
     if (!row_shape_) head.rows += *rows;  // rows that were sent are counted already
   }
   row_shape_.reset();
-  if (query) return Relay::forward;
+  row_plan_.reset();
+  copy_plan_.reset();
+  if (query) {
+    ++head.statements_ended;
+    return Relay::forward;
+  }
   copy_decided(head);
   complete(head, Outcome::success, {});
   settle_names(head);
@@ -308,6 +327,7 @@ PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes
   if (tag == kCopyOutResponse) {
     head.copying_out = true;
     masker_.begin_copy();
+    if (masker_.columns()) plan_copy(head, *response);
     return Relay::forward;
   }
   // The client waits wherever a COPY may begin; one that nobody saw coming would find it ahead.

@@ -43,7 +43,7 @@ PostgresMachine::Verdict PostgresMachine::on_query(Bytes message, Actions& actio
   request.text = query->text;
   if (!settings_for(query->text, request.settings)) return wait_for_server(actions);
   Refused refused;
-  const std::optional<Passed> passed = ask(request, refused);
+  std::optional<Passed> passed = ask(request, refused);
   if (wait_ != Wait::none) return Verdict::wait;
   if (!passed) {
     stand_in_for(PendingKind::query, std::move(refused), {}, actions);
@@ -55,6 +55,7 @@ PostgresMachine::Verdict PostgresMachine::on_query(Bytes message, Actions& actio
   pending.kind = PendingKind::query;
   pending.command = passed->command;
   note_effects(pending, passed->statement);
+  pending.statement = std::move(passed->statement);
   push(std::move(pending));
   return Verdict::done;
 }
@@ -226,6 +227,7 @@ PostgresMachine::Verdict PostgresMachine::on_function_call(Bytes message, uint64
   pending.command = passed->command;
   pending.result = call_.result;
   pending.changes_settings = true;  // any function: set_config() too
+  names_changer_ = segment_;
   last_changer_ = segment_;
   push(std::move(pending));
   return Verdict::done;
@@ -252,6 +254,7 @@ void PostgresMachine::note_effects(Pending& pending, const StatementRef& stateme
   pending.changes_settings = !statement || statement->may_change_settings;
   pending.may_copy_in = !statement || statement->copies_in || !statement->facts.kinds_complete;
   if (pending.changes_settings) last_changer_ = segment_;
+  if (!statement || statement->changes_names) names_changer_ = segment_;
   if (pending.may_copy_in) copy_undecided_ = true;
   if (!statement) return;
   for (const auto* names : {&statement->prepares, &statement->deallocates}) {
@@ -272,6 +275,13 @@ void PostgresMachine::note_effects(Pending& pending, const StatementRef& stateme
 bool PostgresMachine::needs_describe(const Portal& portal) const {
   // Something else ran since the portal was surely this one: it may have been closed and its name given to a cursor.
   if (portal.executions_seen != executions_) return true;
+  const bool asked = portal.described_in == segment_ || (portal.prepared && portal.prepared->described_in == segment_);
+  if (masker_.columns() && !asked) {
+    const DescribedRef& known = portal.described  ? portal.described
+                                : portal.prepared ? portal.prepared->described
+                                                  : nullptr;
+    if (!known || known->epoch != gate_.columns_epoch()) return true;
+  }
   if (portal.shape || portal.described_in == segment_) return false;
   if (!portal.prepared || portal.formats.rule == postgres::ResultFormats::Rule::unknown) return true;
   return !portal.prepared->columns_known && portal.prepared->described_in != segment_;

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/session/copy_masks.h"
 #include "daemon/session/machine.h"
 #include "daemon/session/postgres_copy_stream.h"
 #include "daemon/session/postgres_masker.h"
@@ -68,6 +69,7 @@ class PostgresMachine final : public Machine {
     uint16_t column = 0;
     uint16_t columns = 0;
     uint64_t body_left = 0;
+    uint64_t value_bytes = 0;
     uint64_t value_left = 0;
     policies::StreamState state;
   };
@@ -168,6 +170,20 @@ class PostgresMachine final : public Machine {
   [[nodiscard]] bool resolve_row_shape();
   Relay on_server_message(uint8_t tag, Bytes message, Actions& actions);
 
+  // --- postgres_columns.cc: results of which policy masks columns
+  void on_planned_row(Bytes message, Stretch& stretch);
+  void mask_streamed(Bytes part, ColumnShape shape);
+  [[nodiscard]] ColumnPlanRef plan_of(DescribedColumns& described, const StatementRef& statement, size_t index);
+  void describe_columns(DescribedColumns& described);
+  void plan_query_rows(const Pending& head);
+  void plan_portal_rows(Portal& portal);
+  void plan_copy(const Pending& head, const postgres::CopyResponse& response);
+  [[nodiscard]] StatementRef statement_of(const Pending& pending) const;
+  [[nodiscard]] bool withheld(std::string_view sqlstate) const;
+  [[nodiscard]] bool is_planned(uint16_t column) const {
+    return row_plan_ != nullptr && row_plan_->columns[column] != command::ColumnVerdict::clear;
+  }
+
   // --- postgres_answers.cc: each answer and the command it belongs to
   Relay on_start_answer(uint8_t tag, Bytes message, Actions& actions);
   Relay on_answer(uint8_t tag, Bytes message, Actions& actions);
@@ -228,6 +244,7 @@ class PostgresMachine final : public Machine {
   bool encoding_reported_ = false;
   bool strings_reported_ = false;
   bool changed_in_transaction_ = false;  // the open transaction may have changed one; its end may change it back
+  uint64_t names_changer_ = 0;           // segment of the newest command that may change names of columns; 0: none
   uint64_t last_changer_ = 0;            // segment of the newest command that may change one
 
   // Client side.
@@ -264,6 +281,8 @@ class PostgresMachine final : public Machine {
   std::vector<PortalRef> bound_;  // since the last ReadyForQuery
   postgres::TransactionStatus transaction_ = postgres::TransactionStatus::idle;
   ShapeRef row_shape_;
+  ColumnPlanRef row_plan_;  // of the rows under way; null: no column of theirs is masked whole
+  std::unique_ptr<CopyMasks> copy_plan_;
   RowStream row_;
   uint64_t copy_left_ = 0;  // bytes of a large CopyData message still to come
   CopyOutStream copy_out_;

@@ -36,6 +36,7 @@ void PostgresMasker::refresh() {
   const MaskingInForce masking = gate_.masking();
   scanner_ = masking.scanner != nullptr ? masking.scanner : &cards_;
   style_ = masking.style;
+  columns_ = masking.columns;
   text_bytes_min_ = masking.short_values ? policies::kDataBytesMin : kTextBytesMin;
   other_bytes_min_ = masking.short_values ? policies::kDataBytesMin : kOtherBytesMin;
 }
@@ -47,6 +48,12 @@ uint8_t PostgresMasker::pattern_number(std::string_view name) {
   if (pattern_names_.size() > UINT8_MAX) return UINT8_MAX;
   pattern_names_.emplace_back(name);
   return static_cast<uint8_t>(pattern_names_.size() - 1);
+}
+
+void PostgresMasker::count_whole(Place place, uint16_t detail, command::ColumnVerdict verdict) {
+  const uint8_t which = pattern_number(verdict == command::ColumnVerdict::masked ? "column" : "untraceable_column");
+  ++counts_[uint64_t{static_cast<uint8_t>(place)} << 32 | uint64_t{detail} << 16 |
+            uint64_t{static_cast<uint8_t>(policies::FindingKind::pattern)} << 8 | which];
 }
 
 void PostgresMasker::add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape,

@@ -76,6 +76,12 @@ class PostgresMasker {
   void add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape, policies::ValuePart part,
            policies::StreamState* stream);
 
+  // A value of a column that is masked whole, by whoever has it.
+  void count_whole(Place place, uint16_t detail, command::ColumnVerdict verdict);
+
+  // Policy names columns (as of refresh()).
+  [[nodiscard]] bool columns() const { return columns_; }
+
   // Scans and masks what was added. Returns how many bytes of the last value are settled (its size where it was whole).
   size_t flush();
 
@@ -97,6 +103,7 @@ class PostgresMasker {
   policies::CardScanner& cards_;
   policies::CardScanner* scanner_;  // cards_, or one that looks for more
   policies::MaskStyle style_ = policies::MaskStyle::bin6_last4;
+  bool columns_ = false;
   size_t text_bytes_min_ = kTextBytesMin;
   size_t other_bytes_min_ = kOtherBytesMin;
   CopyColumns copy_columns_;

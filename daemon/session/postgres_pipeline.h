@@ -16,6 +16,15 @@ namespace sluice::session {
 
 inline constexpr size_t kPipelineMax = 32 * 1024;
 
+// Columns of a result, as described; kept where policy names columns.
+struct DescribedColumns {
+  std::vector<command::ResultColumn> columns;
+  uint64_t epoch = 0;  // Gate::columns_epoch() when they came
+  bool planned = false;
+  ColumnPlanRef plan;  // once planned
+};
+using DescribedRef = std::shared_ptr<DescribedColumns>;
+
 // A prepared statement. The text is not kept, only what was made of it.
 struct Prepared {
   StatementRef statement;                 // null: its text was never seen
@@ -24,13 +33,15 @@ struct Prepared {
   ShapeRef columns;                       // all text
   ShapeRef columns_binary;                // the same in binary; made when first needed
   uint64_t described_in = 0;              // segment of a Describe in flight; 0: none
+  DescribedRef described;
 };
 using PreparedRef = std::shared_ptr<Prepared>;
 
 struct Portal {
   PreparedRef prepared;  // null: unknown
   postgres::ResultFormats formats;
-  ShapeRef shape;         // once known
+  ShapeRef shape;  // once known
+  DescribedRef described;
   uint64_t bound_in = 0;  // segment of its Bind
   uint64_t described_in = 0;
   uint64_t executions_seen = 0;  // the session's count of executions up to which the portal is surely still this one
@@ -77,6 +88,8 @@ struct Pending {
   std::string name;  // of a statement or portal
   PreparedRef prepared;
   PortalRef portal;
+  StatementRef statement;                    // query
+  size_t statements_ended = 0;               // query: of its text
   std::vector<std::string> statement_names;  // that its SQL makes or takes away
   std::unique_ptr<StandIn> stand_in;
 

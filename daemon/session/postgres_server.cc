@@ -64,8 +64,16 @@ bool PostgresMachine::server_step(Stretch& stretch) {
   if (total > rest.size()) return total > kWindowBytes && begin_large_answer(frame, stretch);
   const Bytes message = rest.first(total);
   if (frame.tag == kDataRow && stage_ == Stage::ready) {
+    if (row_plan_ != nullptr) {
+      on_planned_row(message, stretch);
+      return true;
+    }
     on_data_row(message.subspan(kHeaderBytes));
-    if (!ending_) stretch.forward(total);
+    if (row_plan_ != nullptr) {  // the first row of a portal: now it is known how it goes on
+      on_planned_row(message, stretch);
+    } else if (!ending_) {
+      stretch.forward(total);
+    }
   } else if (frame.tag == kCopyData && stage_ == Stage::ready) {
     relay_copy_data(message, stretch);
   } else {
@@ -161,6 +169,7 @@ void PostgresMachine::relay_copy_data(Bytes message, Stretch& stretch) {
   }
   const Bytes payload = message.subspan(kHeaderBytes);
   pending_.front().bytes += payload.size();
+  if (copy_plan_ != nullptr && !copy_binary_) copy_plan_->mask(payload, masker_);
   if (copy_binary_) {
     pass_copy_framing(kHeaderBytes, stretch);
     copy_left_ = payload.size();
@@ -186,6 +195,7 @@ void PostgresMachine::relay_copy_chunk(Stretch& stretch) {
     relay_binary_copy(chunk.size(), stretch);
     return;
   }
+  if (copy_plan_ != nullptr) copy_plan_->mask(chunk, masker_);
   copy_left_ -= chunk.size();
   const bool row_ends = copy_left_ == 0 && chunk.back() == '\n';
   stretch.send();
@@ -207,6 +217,8 @@ void PostgresMachine::relay_binary_copy(size_t size, Stretch& stretch) {
     size -= piece.size;
     copy_left_ -= piece.size;
     const bool whole = piece.begins && piece.ends && piece.field_bytes <= CopyOutStream::kWholeFieldMax;
+    if (copy_plan_ != nullptr && piece.kind == BinaryCopyReader::PieceKind::field)
+      copy_plan_->mask_field(rest.first(piece.size), piece.column, piece.begins, masker_);
     if (piece.kind == BinaryCopyReader::PieceKind::structure) {
       pass_copy_framing(piece.size, stretch);
     } else if (whole) {
@@ -238,6 +250,7 @@ void PostgresMachine::on_data_row(Bytes body) {
     violation("a row without a description of its columns");
     return;
   }
+  if (row_plan_ != nullptr) return;
   const Shape& shape = *row_shape_;
   const uint8_t* const end = body.data() + body.size();
   uint8_t* at = body.data() + 2;
@@ -284,6 +297,7 @@ bool PostgresMachine::resolve_row_shape() {
     }
   }
   row_shape_ = portal.shape;
+  if (masker_.columns() && row_shape_ != nullptr) plan_portal_rows(portal);
   return row_shape_ != nullptr;
 }
 
@@ -306,7 +320,9 @@ size_t PostgresMachine::stream_row(Bytes bytes) {
     const ColumnShape shape = (*row_shape_)[row_.column];
     const size_t here = std::min<uint64_t>(row_.value_left, rest.size());
     size_t settled = here;
-    if (here == row_.value_left && row_.first) {
+    if (is_planned(row_.column)) {
+      mask_streamed(rest.first(here), shape);
+    } else if (here == row_.value_left && row_.first) {
       masker_.add_field(rest.first(here), shape, row_.column);
     } else if (here == row_.value_left) {
       masker_.add(Place::column, row_.column, rest.first(here), shape, policies::ValuePart::last, &row_.state);
@@ -334,6 +350,7 @@ bool PostgresMachine::begin_value(Bytes rest) {
     return false;
   }
   row_.body_left -= 4;
+  row_.value_bytes = length > 0 ? static_cast<uint64_t>(length) : 0;
   row_.value_left = length > 0 ? static_cast<uint64_t>(length) : 0;
   row_.in_value = true;
   row_.first = true;

@@ -66,6 +66,12 @@ void PostgresMachine::fail_segment(std::string_view error_code) {
 // A Describe was answered; scratch_shape_ has the columns.
 void PostgresMachine::described(const Pending& head) {
   const PreparedRef prepared = head.portal ? head.portal->prepared : head.prepared;
+  if (masker_.columns()) {
+    auto columns = std::make_shared<DescribedColumns>();
+    describe_columns(*columns);
+    if (prepared) prepared->described = columns;
+    if (head.portal) head.portal->described = std::move(columns);
+  }
   if (prepared && !prepared->columns_known) {
     Shape text = scratch_shape_;
     for (ColumnShape& column : text) column.format = policies::ValueFormat::text;

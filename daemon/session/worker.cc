@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <ctime>
+#include <utility>
 
 #ifndef SO_BINDTOIFINDEX
 #define SO_BINDTOIFINDEX 62
@@ -17,6 +18,8 @@ constexpr int kIdleTurnMs = 1'000;
 constexpr int kCongestedTurnMs = 2;
 // While texts wait for room at the analysis threads, which other workers fill too, it is asked for this often.
 constexpr int kAnalysisRoomTurnMs = 20;
+// While commands wait for a reading of a server's catalog, it is asked for this often.
+constexpr int kCatalogTurnMs = 2;
 // How long the end of a worker waits for room for the last events. With a log that cannot be written they are lost, and
 // the next start says so.
 constexpr int kLastEventsWaitMs = 2'000;
@@ -62,6 +65,7 @@ Worker::Worker(WorkerParts parts, io::EventLoop loop, std::unique_ptr<io::Mailbo
                     policy_cache_, *parts_.clock, bind_excerpt_,   counters_, parts_.durability} {
   now_ms_ = parts_.clock->monotonic_ms();
   gate_context_.cancels = parts_.cancels.get();
+  gate_context_.catalog_of = parts_.catalog_of;
   gate_context_.deliver_cancel = [this](uint64_t serial) {
     return mailbox_->post([this, serial] {
       if (Session* session = find(serial)) session->cancel_command();
@@ -121,6 +125,7 @@ void Worker::turn() {
 int Worker::wait_ms() const {
   if (!again_.empty()) return 0;
   if (outbox_.congested() || outbox_.room_wanted()) return kCongestedTurnMs;
+  if (gate_context_.catalog_wanted) return kCatalogTurnMs;
   uint64_t next = now_ms_ + (analyst_.room_wanted() ? kAnalysisRoomTurnMs : kIdleTurnMs);
   if (const auto deadline = timers_.next_deadline_ms()) next = std::min(next, *deadline);
   if (draining_) next = std::min(next, drain_deadline_ms_);
@@ -289,6 +294,7 @@ void Worker::make_room() {
     for_each([](Session& session) { session.resume(); });
   }
   if (outbox_.congested() || outbox_.room_wanted()) outbox_.request_room();
+  if (std::exchange(gate_context_.catalog_wanted, false)) for_each([](Session& session) { session.resume(); });
   if (analyst_.room_wanted() && now_ms_ >= analysis_room_look_ms_) {
     analysis_room_look_ms_ = now_ms_ + kAnalysisRoomTurnMs;
     if (analyst_.take_room_wanted()) for_each([](Session& session) { session.resume(); });

@@ -72,7 +72,8 @@ struct WorkerParts {
   MachineFactory make_machine;
   command::HashKey hash_key{};
   Durability durability = Durability::strict;
-  std::shared_ptr<CancelDesk> cancels = std::make_shared<CancelDesk>();  // one for all workers
+  std::shared_ptr<CancelDesk> cancels = std::make_shared<CancelDesk>();                    // one for all workers
+  std::function<std::shared_ptr<catalog::Catalog>(const std::string& target)> catalog_of;  // may be empty
   SessionLimits limits;
 };
 

@@ -8,6 +8,7 @@
 
 #include "parsers/sql/encoding.h"
 #include "parsers/sql/grammar.h"
+#include "parsers/sql/lineage_walker.h"
 #include "parsers/sql/plpgsql.h"
 #include "parsers/sql/prescan.h"
 #include "parsers/sql/walker.h"
@@ -65,7 +66,7 @@ const char* check(std::string_view text, Conforming conforming, const AnalysisLi
 class Run final : public TextAnalyzer {
  public:
   Run(Analysis& out, Conforming conforming, const AnalysisLimits& limits, bool names_exact)
-      : out_(out), conforming_(conforming), limits_(limits), walker_(out, *this, names_exact) {}
+      : out_(out), conforming_(conforming), limits_(limits), walker_(out, *this, names_exact), lineage_(out.lineage) {}
 
   // Null: done; otherwise why the whole text is unknown.
   const char* text(std::string_view text) {
@@ -78,7 +79,9 @@ class Run final : public TextAnalyzer {
     while (cursor.next(field)) {
       if (field.number != in::parse_result::stmts) continue;
       if (++out_.statements > limits_.statements_max) return "more statements than the analysis reads";
-      walker_.statement(field.message().child(in::raw_stmt::stmt));
+      const tree::Message statement = field.message().child(in::raw_stmt::stmt);
+      walker_.statement(statement);
+      lineage_.statement(statement);
     }
     return cursor.damaged() || walker_.damaged() ? "a parse tree that could not be read" : nullptr;
   }
@@ -119,6 +122,7 @@ class Run final : public TextAnalyzer {
       if (field.number != in::parse_result::stmts) continue;
       const tree::Message statement = field.message().child(in::raw_stmt::stmt);
       expression ? walker_.expression(statement) : walker_.statement(statement);
+      lineage_.inner_statement(statement);
       ++statements;
     }
     return statements == 1 && !cursor.damaged() && !walker_.damaged();
@@ -128,6 +132,7 @@ class Run final : public TextAnalyzer {
   const Conforming conforming_;
   const AnalysisLimits& limits_;
   Walker walker_;
+  LineageWalker lineage_;
   size_t depth_ = 0;
 };
 
@@ -159,6 +164,9 @@ Analysis analyze(std::string_view text, const TextSettings& settings, const Anal
   const auto conforming = settings.standard_conforming_strings ? Conforming::yes : Conforming::no;
   if (const char* why = Run(out, conforming, limits, utf8.names_exact).text(utf8.text); why != nullptr)
     make_unknown(out, why);
+  if (!out.relations_complete) out.lineage.complete = false;
+  const auto runs = [&](Kind kind) { return std::find(out.kinds.begin(), out.kinds.end(), kind) != out.kinds.end(); };
+  if (!out.kinds_complete && (runs(Kind::do_) || runs(Kind::call))) out.lineage.changes_names = true;
   out.depends_on_settings = depends;
   return out;
 }

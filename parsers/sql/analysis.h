@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "parsers/sql/lineage.h"
+
 namespace sluice::sql {
 
 inline constexpr size_t kAnalysisStackBytes = 64u << 20;
@@ -92,7 +94,8 @@ struct Analysis {
   std::vector<std::string> declares;     // cursors of DECLARE
   std::vector<std::string> fetches;      // cursors of FETCH and MOVE; what they read was decided at DECLARE
   bool only_executes_open =
-      false;  // incomplete, but only because of `executes`: complete once those names are resolved
+      false;        // incomplete, but only because of `executes`: complete once those names are resolved
+  Lineage lineage;  // which columns it mentions, and which of its outputs they feed
 };
 
 // Total: never throws, never crashes on any bytes; what it cannot read is unknown, with the reason.

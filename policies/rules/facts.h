@@ -63,15 +63,28 @@ struct Relation {
   bool operator==(const Relation&) const = default;
 };
 
+// A column that the text reads or writes. `certain` is false where it may be one of several, or one that only an
+// unresolved name suggests. An empty column is any of the relation's (`*`, a whole row, all that DELETE takes away).
+struct ColumnUse {
+  std::string schema;
+  std::string relation;
+  std::string column;
+  Access access = Access::read;
+  bool certain = true;
+  bool operator==(const ColumnUse&) const = default;
+};
+
 // What the text of a statement says. Lists are complete only where the flag beside them says so; an incomplete list
 // means "these, and perhaps others".
 struct StatementFacts {
   std::vector<StatementKind> kinds;  // every kind the text contains, nested ones included, without repeats
   std::vector<Relation> relations;
   std::vector<std::string> functions;  // as named, schema-qualified where the text says so
+  std::vector<ColumnUse> columns;
   bool kinds_complete = false;
   bool relations_complete = false;
   bool functions_complete = false;
+  bool columns_complete = false;
   std::string
       why_unknown;  // for the event and `policy explain`: why something above is incomplete; empty where nothing is
 };

@@ -10,6 +10,8 @@ constexpr Word kData[] = {{"pan"}, {"cvv"}, {"track"}, {"iban"}, {"email"}, {"ss
 constexpr size_t kCardWords = 3;
 constexpr Word kStyles[] = {{"bin6_last4"}, {"last4"}, {"full"}, {"bin8_last4"}};
 constexpr Word kWrites[] = {{"refuse"}, {"allow"}};
+constexpr Word kUntraceable[] = {{"mask"}, {"block"}};
+constexpr Word kNumbers[] = {{"zero"}, {"null"}};
 constexpr Word kPatternKeys[] = {{"name"}, {"pattern"}};
 
 void read_pattern(const YamlNode& node, FieldReader& reader, MaskRule& out) {
@@ -49,6 +51,28 @@ void read_data(const YamlNode& node, FieldReader& reader, MaskRule& out, bool& c
   for (const YamlNode& item : node.items) read_one(item);
 }
 
+// What the rule says about its columns beside their names.
+void read_column_answers(const YamlNode& rule, FieldReader& reader, MaskRule& out) {
+  const YamlNode* const untraceable = FieldReader::find(rule, "untraceable");
+  const YamlNode* const numbers = FieldReader::find(rule, "numbers");
+  for (const YamlNode* const node : {untraceable, numbers}) {
+    if (node != nullptr && out.when.columns.empty()) {
+      reader.error(*node, "`untraceable` and `numbers` are about columns, and the rule names none",
+                   "add `columns: [schema.table.column]`, or take it out");
+    }
+  }
+  if (untraceable != nullptr) {
+    if (const auto word = reader.word(*untraceable, "answer", kUntraceable))
+      out.untraceable = *word == 1 ? ColumnMasks::Untraceable::block : ColumnMasks::Untraceable::mask;
+  }
+  if (numbers != nullptr) {
+    if (numbers->kind == YamlNode::Kind::null) {  // what YAML makes of the word without quotes
+      out.numbers = ColumnMasks::Numbers::null;
+    } else if (const auto word = reader.word(*numbers, "way to mask a number", kNumbers))
+      out.numbers = *word == 1 ? ColumnMasks::Numbers::null : ColumnMasks::Numbers::zero;
+  }
+}
+
 }  // namespace
 
 void read_mask_rule(const YamlNode& rule, FieldReader& reader, MaskRule& out) {
@@ -62,6 +86,7 @@ void read_mask_rule(const YamlNode& rule, FieldReader& reader, MaskRule& out) {
     if (const auto word = reader.word(*writes, "way with masked writes", kWrites))
       out.allow_masked_writes = kWrites[*word].text == "allow";
   }
+  read_column_answers(rule, reader, out);
   const YamlNode* const style = FieldReader::find(rule, "style");
   if (style == nullptr) return;
   if (const auto word = reader.word(*style, "style", kStyles)) out.style = parse_mask_style(kStyles[*word].text);

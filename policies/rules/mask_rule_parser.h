@@ -1,5 +1,5 @@
-// The part of the policy language that is about masking: `style`, `data` and `masked_writes` of a rule with `then:
-// mask`. Threading: none.
+// The part of the policy language that is about masking: `style`, `data`, `masked_writes`, `untraceable` and `numbers`
+// of a rule with `then: mask`. Threading: none.
 #pragma once
 
 #include "policies/rules/field_reader.h"
@@ -8,7 +8,8 @@
 
 namespace sluice::policies {
 
-// Reads them off `rule` (a map). What is wrong is reported, patterns that cannot be compiled with their place included.
+// Reads them off `rule` (a map). REQUIRES: `out.when` was read, its columns too. What is wrong is reported, patterns
+// that cannot be compiled with their place included.
 void read_mask_rule(const YamlNode& rule, FieldReader& reader, MaskRule& out);
 
 // Brings the patterns of all rules together into one database and sets MaskRule::set. Null without patterns, or after

@@ -9,6 +9,7 @@
 
 #include "policies/cards/card_scanner.h"
 #include "policies/cards/data_patterns.h"
+#include "policies/rules/columns.h"
 #include "policies/rules/rule.h"
 
 namespace sluice::policies {
@@ -16,10 +17,12 @@ namespace sluice::policies {
 class PolicySet;
 
 struct MaskRule {
-  Rule when;  // name, place, and conditions on the subject alone
+  Rule when;  // name, place, conditions on the subject alone, and the columns that are masked whole
   std::optional<MaskStyle> style;
   bool allow_masked_writes = false;
   std::vector<DataPattern> data;
+  ColumnMasks::Untraceable untraceable = ColumnMasks::Untraceable::mask;
+  ColumnMasks::Numbers numbers = ColumnMasks::Numbers::zero;
   DataSet set = 0;  // the same, as bits of the policy set's patterns
 };
 
@@ -28,6 +31,7 @@ struct Masking {
   MaskStyle style = MaskStyle::bin6_last4;
   bool refuse_masked_writes = true;  // of card numbers masked with stars
   DataSet data = 0;
+  std::shared_ptr<const ColumnMasks> columns;    // null where no rule for this session names any
   std::shared_ptr<const DataPatterns> patterns;  // null where the policy names none
 };
 

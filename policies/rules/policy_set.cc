@@ -37,12 +37,17 @@ class LoadedPolicySet final : public PolicySet {
         mask_rules_(std::move(source.mask_rules)),
         patterns_(std::move(patterns)),
         default_(source.stated_default ? source.stated_default->effect : Effect::allow),
-        version_(std::move(version)) {}
+        version_(std::move(version)),
+        names_columns_(
+            std::any_of(rules_.begin(), rules_.end(), [](const Rule& rule) { return !rule.columns.empty(); }) ||
+            std::any_of(mask_rules_.begin(), mask_rules_.end(),
+                        [](const MaskRule& rule) { return !rule.when.columns.empty(); })) {}
 
   const std::string& version() const override { return version_; }
   size_t rule_count() const override { return rules_.size() + mask_rules_.size(); }
   const std::vector<Rule>& rules() const override { return rules_; }
   Effect default_effect() const override { return default_; }
+  bool names_columns() const override { return names_columns_; }
   const std::vector<MaskRule>& mask_rules() const override { return mask_rules_; }
   const std::shared_ptr<const DataPatterns>& data_patterns() const override { return patterns_; }
 
@@ -52,6 +57,7 @@ class LoadedPolicySet final : public PolicySet {
   std::shared_ptr<const DataPatterns> patterns_;
   Effect default_;
   std::string version_;
+  bool names_columns_;
 };
 
 // SHA-256 over, for each file in name order: length of the name (8 bytes, little endian), name, length of the text,

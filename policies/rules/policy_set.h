@@ -26,6 +26,8 @@ class PolicySet {
   // For policies/ itself: the rules in the order of the files, and what happens where none matches.
   [[nodiscard]] virtual const std::vector<Rule>& rules() const = 0;
   [[nodiscard]] virtual Effect default_effect() const = 0;
+  // Some rule has a condition on columns.
+  [[nodiscard]] virtual bool names_columns() const = 0;
   // What is masked, and how (masking.h); null where no rule names a pattern.
   [[nodiscard]] virtual const std::vector<MaskRule>& mask_rules() const = 0;
   [[nodiscard]] virtual const std::shared_ptr<const DataPatterns>& data_patterns() const = 0;

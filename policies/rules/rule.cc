@@ -118,7 +118,10 @@ bool Rule::covers(const Rule& other) const {
   const bool kinds_covered = kinds == 0 || (other.kinds != 0 && (other.kinds & ~kinds) == 0);
   return kinds_covered && globs_cover(targets, other.targets) && globs_cover(protocols, other.protocols) &&
          values_cover(directions, other.directions) && qualified_cover(tables, other.tables) &&
-         qualified_cover(functions, other.functions) && identity.covers(other.identity);
+         qualified_cover(functions, other.functions) &&
+         list_covers(columns, other.columns,
+                     [](const ColumnPattern& a, const ColumnPattern& b) { return a.covers(b); }) &&
+         identity.covers(other.identity);
 }
 
 StatementMatcher::StatementMatcher(const StatementFacts& facts) : facts_(facts) {
@@ -132,7 +135,10 @@ StatementMatcher::StatementMatcher(const StatementFacts& facts) : facts_(facts) 
   const auto too_long = [](const std::string& name) { return name.size() > kFactBytesMax; };
   const bool long_relation = std::any_of(facts.relations.begin(), facts.relations.end(),
                                          [&](const Relation& r) { return too_long(r.schema) || too_long(r.name); });
-  if (long_relation || std::any_of(facts.functions.begin(), facts.functions.end(), too_long)) {
+  const bool long_column = std::any_of(facts.columns.begin(), facts.columns.end(), [&](const ColumnUse& use) {
+    return too_long(use.schema) || too_long(use.relation) || too_long(use.column);
+  });
+  if (long_relation || long_column || std::any_of(facts.functions.begin(), facts.functions.end(), too_long)) {
     error_ = "a name is longer than " + std::to_string(kFactBytesMax) + " bytes";
   }
 }
@@ -156,6 +162,13 @@ Match StatementMatcher::match(const Rule& rule) {
                                           return pattern.match_dotted(function);
                                         }));
   }
+  if (match != Match::no && !rule.columns.empty()) {
+    match = std::min(match, match_names(rule, rule.columns, facts_.columns, facts_.columns_complete,
+                                        [](const ColumnPattern& pattern, const ColumnUse& use) {
+                                          const Match found = pattern.match(use.schema, use.relation, use.column);
+                                          return use.certain ? found : std::min(found, Match::maybe);
+                                        }));
+  }
   return match;
 }
 
@@ -175,9 +188,9 @@ Match StatementMatcher::match_kinds(const Rule& rule) const {
 }
 
 // Block: one name that matches is enough. Allow: there is one, and every one matches.
-template <typename Items, typename Test>
-Match StatementMatcher::match_names(const Rule& rule, const std::vector<QualifiedPattern>& patterns, const Items& items,
-                                    bool complete, Test test) {
+template <typename Patterns, typename Items, typename Test>
+Match StatementMatcher::match_names(const Rule& rule, const Patterns& patterns, const Items& items, bool complete,
+                                    Test test) {
   const bool any = rule.effect == Effect::block;
   if (!any && items.empty()) return complete ? Match::no : Match::maybe;
   Match all = any ? Match::no : Match::yes;
@@ -188,7 +201,7 @@ Match StatementMatcher::match_names(const Rule& rule, const std::vector<Qualifie
       return Match::maybe;
     }
     Match best = Match::no;
-    for (const QualifiedPattern& pattern : patterns) {
+    for (const auto& pattern : patterns) {
       best = std::max(best, test(pattern, item));
       if (best == Match::yes) break;
     }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "policies/rules/columns.h"
 #include "policies/rules/decision.h"
 #include "policies/rules/facts.h"
 #include "policies/rules/glob.h"
@@ -66,6 +67,7 @@ struct Rule {
   std::vector<Glob> protocols;
   std::vector<QualifiedPattern> tables;
   std::vector<QualifiedPattern> functions;
+  std::vector<ColumnPattern> columns;  // of a rule that masks: what it masks
   IdentityCondition identity;
   std::string file;  // where it stands
   uint32_t line = 0;
@@ -89,9 +91,9 @@ class StatementMatcher {
 
  private:
   [[nodiscard]] Match match_kinds(const Rule& rule) const;
-  template <typename Items, typename Test>
-  [[nodiscard]] Match match_names(const Rule& rule, const std::vector<QualifiedPattern>& patterns, const Items& items,
-                                  bool complete, Test test);
+  template <typename Patterns, typename Items, typename Test>
+  [[nodiscard]] Match match_names(const Rule& rule, const Patterns& patterns, const Items& items, bool complete,
+                                  Test test);
 
   const StatementFacts& facts_;
   KindMask kinds_ = 0;

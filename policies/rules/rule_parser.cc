@@ -24,12 +24,15 @@ constexpr Word kRuleKeys[] = {{"name"},
                               {"data"},
                               {"style"},
                               {"masked_writes"},
+                              {"columns"},
+                              {"untraceable"},
+                              {"numbers"},
                               {"expires", kLater}};
 constexpr Word kWhenKeys[] = {
-    {"target"},           {"direction"},         {"protocol"},        {"statement"},      {"tables"},
-    {"functions"},        {"identity"},          {"columns", kLater}, {"where", kLater},  {"limit", kLater},
-    {"method", kLater},   {"host", kLater},      {"path", kLater},    {"header", kLater}, {"tool", kLater},
-    {"resource", kLater}, {"arguments", kLater}, {"exec", kLater},    {"time", kLater},   {"text", kLater}};
+    {"target"},           {"direction"},         {"protocol"},     {"statement"},      {"tables"},
+    {"functions"},        {"identity"},          {"columns"},      {"where", kLater},  {"limit", kLater},
+    {"method", kLater},   {"host", kLater},      {"path", kLater}, {"header", kLater}, {"tool", kLater},
+    {"resource", kLater}, {"arguments", kLater}, {"exec", kLater}, {"time", kLater},   {"text", kLater}};
 constexpr Word kIdentityKeys[] = {{"user"},
                                   {"uid"},
                                   {"group"},
@@ -160,10 +163,12 @@ class FileParser {
       if (const YamlNode* when = reader_.require(node, "when", described(rule), std::string(kEveryCommand)))
         read_when(*when, rule);
       if (masks) return add_mask_rule(node, std::move(rule));
-      for (const std::string_view key : {"data", "style", "masked_writes"}) {
+      for (const std::string_view key : {"data", "style", "masked_writes", "untraceable", "numbers"}) {
         if (const YamlNode* found = FieldReader::find(node, key))
           reader_.error(*found, quoted(key) + " belongs to `then: mask`");
       }
+      if (const YamlNode* found = FieldReader::find(node, "columns"))
+        reader_.error(*found, "`columns` is a condition of this rule", "write `when: {columns: […]}`");
     }
     source_.rules.push_back(std::move(rule));
   }
@@ -177,6 +182,7 @@ class FileParser {
                         "such a rule is about whole sessions: target, protocol, direction, identity");
       }
     }
+    columns(node, rule.columns);
     MaskRule mask;
     mask.when = std::move(rule);
     read_mask_rule(node, reader_, mask);
@@ -225,6 +231,7 @@ class FileParser {
     globs(when, "target", rule.targets);
     qualified(when, "tables", rule.tables);
     qualified(when, "functions", rule.functions);
+    columns(when, rule.columns);
     words(when, "direction", "direction", kDirections,
           [&](size_t word) { rule.directions.push_back(static_cast<Direction>(word)); });
     words(when, "protocol", "protocol", kProtocols,
@@ -303,6 +310,40 @@ class FileParser {
         reader_.warning(*scalar, "`" + *text + "` matches only names that a statement writes in double quotes",
                         "the server folds others to lower case; quote the part here too if that is meant");
       }
+      out.push_back(std::move(pattern));
+    }
+  }
+
+  // `schema.relation.column`, `relation.column` or `column`.
+  void columns(const YamlNode& map, std::vector<ColumnPattern>& out) {
+    for (const YamlNode* scalar : scalars(map, "columns")) {
+      const std::optional<std::string> text = reader_.text(*scalar, "`columns`", kPatternBytesMax);
+      if (!text) continue;
+      std::vector<Glob> parts;
+      size_t at = 0;
+      bool upper = false;
+      bool good = true;
+      while (good) {
+        parts.emplace_back();
+        good = read_name_part(*text, at, parts.back(), upper);
+        if (at == text->size()) break;
+        good = good && (*text)[at++] == '.';
+      }
+      if (!good || parts.size() > 3) {
+        reader_.error(
+            *scalar, "`" + *text + "` is no column",
+            "`schema.table.column`, `table.column` or `column`; a part with dots or blanks in it needs double "
+            "quotes");
+        continue;
+      }
+      if (upper) {
+        reader_.warning(*scalar, "`" + *text + "` matches only names that a statement writes in double quotes",
+                        "the server folds others to lower case; quote the part here too if that is meant");
+      }
+      ColumnPattern pattern;
+      pattern.column = std::move(parts.back());
+      if (parts.size() > 1) pattern.relation = std::move(parts[parts.size() - 2]);
+      if (parts.size() > 2) pattern.schema = std::move(parts[0]);
       out.push_back(std::move(pattern));
     }
   }

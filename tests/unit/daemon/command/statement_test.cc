@@ -50,7 +50,7 @@ StatementFacts known(StatementKind kind, policies::Relation relation) {
   StatementFacts facts;
   facts.kinds = {kind};
   facts.relations = {std::move(relation)};
-  facts.kinds_complete = facts.relations_complete = facts.functions_complete = true;
+  facts.kinds_complete = facts.relations_complete = facts.functions_complete = facts.columns_complete = true;
   return facts;
 }
 

@@ -112,7 +112,6 @@ rules:
                 "6:5 error not yet supported: `approvers` [this version would ignore it; take it out]",
                 "7:5 error not yet supported: `within` [this version would ignore it; take it out]",
                 "5:11 error not yet supported: `hold` [one of: allow, block, mask]",
-                "4:25 error not yet supported: `columns` [this version would ignore it; take it out]",
                 "4:65 error not yet supported: `pod` [this version would ignore it; take it out]",
                 "4:73 error not yet supported: `token` [this version would ignore it; take it out]",
                 "4:84 error not yet supported: `client` [this version would ignore it; take it out]",
@@ -132,7 +131,7 @@ TEST(PolicyText, UnknownWordsGetSuggestions) {
             (Lines{"5:24 error `selct` is no statement kind [did you mean `select`?]"}));
   EXPECT_EQ(when_problems("relations: [x]"), (Lines{"5:12 error unknown key `relations` in `when` [keys: target, "
                                                     "direction, protocol, statement, tables, functions, "
-                                                    "identity]"}));
+                                                    "identity, columns]"}));
   EXPECT_EQ(when_problems("identity: {usr: x}"),
             (Lines{"5:23 error unknown key `usr` in `identity` [did you mean `user`?]"}));
   EXPECT_EQ(when_problems("statement: DROP").at(0).substr(0, 38), "5:23 error `DROP` is no statement kind");

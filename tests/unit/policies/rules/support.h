@@ -20,7 +20,7 @@ inline StatementFacts statement(std::vector<StatementKind> kinds, std::vector<Re
   facts.kinds = std::move(kinds);
   facts.relations = std::move(relations);
   facts.functions = std::move(functions);
-  facts.kinds_complete = facts.relations_complete = facts.functions_complete = true;
+  facts.kinds_complete = facts.relations_complete = facts.functions_complete = facts.columns_complete = true;
   return facts;
 }
 
