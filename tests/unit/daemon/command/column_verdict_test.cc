@@ -83,7 +83,7 @@ TEST(ColumnVerdict, WithACatalogTheNumberDecides) {
   EXPECT_EQ(verdicts("select pan from cards", known, {{16400, 1, "pan"}}), "c");
   EXPECT_EQ(verdicts("select x from v", known, {{16403, 1, "x"}}), "m");
   EXPECT_EQ(verdicts("select a from new_table", known, {{16999, 1, "a"}}), "u");
-  EXPECT_EQ(verdicts("select pan from cards", known, {{16999, 1, "pan"}}), "u");  // another one of that name
+  EXPECT_EQ(verdicts("select pan from cards", known, {{16999, 1, "pan"}}), "m");  // another one of that name
   EXPECT_EQ(verdicts("select a from cards", known, {{16400, 9, "a"}}), "u");
   EXPECT_EQ(verdicts("select ctid from cards", known, {{16400, 0xffff, "ctid"}}), "c");
   EXPECT_EQ(verdicts("select relname from pg_class", known, {{1259, 2, "relname"}}), "c");

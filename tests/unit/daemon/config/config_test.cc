@@ -136,9 +136,8 @@ TEST(Config, WhatComesLaterIsRefused) {
     EXPECT_NE(problems_of(with(std::string(key) + "\n")).find("s.yaml:4:"), std::string::npos) << key;
     EXPECT_NE(problems_of(with(std::string(key) + "\n")).find("error: not yet supported: `"), std::string::npos) << key;
   }
-  const char* target_keys[] = {"tls: {client: prefer}",  "credentials: {user: x}",  "catalog: {dsn: x}",
-                               "canary: {interval: 5m}", "listen: \"127.0.0.1:1\"", "direction: inbound",
-                               "direction: listen"};
+  const char* target_keys[] = {"tls: {client: prefer}",   "credentials: {user: x}", "canary: {interval: 5m}",
+                               "listen: \"127.0.0.1:1\"", "direction: inbound",     "direction: listen"};
   for (const char* key : target_keys) {
     EXPECT_NE(target_problems(key).find("error: not yet supported: `"), std::string::npos) << key;
   }
@@ -149,6 +148,13 @@ TEST(Config, WhatComesLaterIsRefused) {
   }
   EXPECT_NE(address_problems("\"unix:/run/postgresql/.s.PGSQL.5432\"").find("not yet supported: Unix socket"),
             std::string::npos);
+}
+
+TEST(Config, ACatalogIsAConnectionString) {
+  EXPECT_EQ(target_problems("catalog: {dsn: \"service=payments\"}"), "");
+  EXPECT_NE(target_problems("catalog: {}").find("error: "), std::string::npos);
+  EXPECT_NE(target_problems("catalog: {dsn: \"\"}").find("error: "), std::string::npos);
+  EXPECT_NE(target_problems("catalog: {dsn: x, user: y}").find("unknown key `user` in `catalog`"), std::string::npos);
 }
 
 TEST(Config, MissingAndMisshapen) {
