@@ -35,7 +35,8 @@ struct Target {
   WhenDown when_down = WhenDown::deny;
   Accelerate accelerate = Accelerate::auto_;
   uint64_t statement_bytes_max = 16u << 20;
-  std::string catalog_dsn;  // of Sluice's own login, for names of columns; empty: none. May hold a password: never shown
+  std::string
+      catalog_dsn;  // of Sluice's own login, for names of columns; empty: none. May hold a password: never shown
 };
 
 struct Audit {

@@ -71,8 +71,8 @@ void PostgresMachine::plan_copy(const Pending& head, const postgres::CopyRespons
   ColumnPlanRef plan = gate_.plan_columns({statement_of(head), head.statements_ended, columns});
   if (plan == nullptr) return;
   const bool mixed = !settings_.certain || mixes_ascii(settings_.client_encoding);
-  copy_plan_ = std::make_unique<CopyMasks>(std::move(plan),
-                                             mixed ? CopyMasks::Bytes::mixed : CopyMasks::Bytes::ascii_safe);
+  copy_plan_ =
+      std::make_unique<CopyMasks>(std::move(plan), mixed ? CopyMasks::Bytes::mixed : CopyMasks::Bytes::ascii_safe);
 }
 
 StatementRef PostgresMachine::statement_of(const Pending& pending) const {

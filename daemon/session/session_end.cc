@@ -125,9 +125,9 @@ void Session::begin_close(CloseReason reason, std::string_view detail) {
 }
 
 // Delivers what is left, half-closes, and waits for the peers to close too: closing with unread input would send a
-// reset, and that could take the last message away from a client that has not read it yet. A client that is gone without
-// an orderly end takes the server with it once that has everything: nobody will read what it still sends, and it learns
-// so at its next write, as from a client of its own.
+// reset, and that could take the last message away from a client that has not read it yet. A client that is gone
+// without an orderly end takes the server with it once that has everything: nobody will read what it still sends, and
+// it learns so at its next write, as from a client of its own.
 void Session::work_closing() {
   End& server = end(Side::server);
   if (end(Side::client).broken && !server.broken && server.out.empty()) {
