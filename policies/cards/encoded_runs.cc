@@ -140,7 +140,7 @@ void EncodedRuns::scan_base64(size_t from, size_t block, size_t& done) {
       else if (runs[lane] != 0)
         end_run(lane, at, false);
     }
-    if (at >= marked_end && longest < kBase64RunMin) return;
+    if (at >= marked_end && longest == 0) return;
   }
   for (size_t lane = 0; lane < 4; ++lane) end_run(lane, at, ending_ == Ending::more_follows);
 }
@@ -166,7 +166,7 @@ void EncodedRuns::scan_hex(size_t from, size_t block, size_t& done) {
       else if (runs[lane] != 0)
         end_run(lane, at, false);
     }
-    if (at >= marked_end && longest < kHexRunMin) return;
+    if (at >= marked_end && longest == 0) return;
   }
   for (size_t lane = 0; lane < 2; ++lane) end_run(lane, at, ending_ == Ending::more_follows);
 }

@@ -100,6 +100,17 @@ TEST(Hidden, FloodsOfGroupsAreMaskedOnce) {
   }
 }
 
+// The shortest number in hex ends one character behind the place where it shows: also where a block ends in between.
+TEST(Hidden, ShortNumbersAtEveryPlace) {
+  const std::string hex = each("4222222222222", [](char c) { return hex_of(c, "%02x"); });
+  const std::string encoded = base64("4222222222222");
+  for (size_t before = 0; before < 140; ++before) {
+    const std::string front(before, '.');
+    EXPECT_EQ(find(front + hex + ".").size(), 1u) << before;
+    EXPECT_EQ(find(front + encoded + ".").size(), 1u) << before;
+  }
+}
+
 TEST(Hidden, LookAlikesStay) {
   for (const char* text : {
            "https://example.org/%D0%9F%D1%80%D0%B8%D0%B2%D0%B5%D1%82?id=12345&n=100%25",
