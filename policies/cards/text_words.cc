@@ -1,6 +1,8 @@
 #include "policies/cards/text_words.h"
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <string_view>
 
 namespace sluice::policies::cards {
@@ -47,22 +49,50 @@ bool ends_key(int c) {
   }
 }
 
-// The bytes that end before `end` and go back to where `stops` says, in order.
-struct Back {
-  std::array<char, kWordsBackBytes> bytes;
-  size_t first = kWordsBackBytes;
+// The quick no for numbers among numbers: does a letter stand in the kWordsBackBytes before `end`?
+bool may_have_words(const TextView& text, ptrdiff_t end) {
+  if (end < static_cast<ptrdiff_t>(kWordsBackBytes)) return true;  // some may stand in the part before
+  constexpr uint64_t kOnes = 0x0101010101010101, kTops = 0x80 * kOnes;
+  const auto letters = [at = text.data() + end](size_t back) {
+    uint64_t word;
+    std::memcpy(&word, at - back, sizeof word);
+    const uint64_t low = (word | 0x20 * kOnes) & ~kTops;
+    return (((low + (0x80 - 'a') * kOnes) & ~(low + (0x7f - 'z') * kOnes)) | word) & kTops;
+  };
+  static_assert(kWordsBackBytes > 32 && kWordsBackBytes <= 40);
+  return (letters(8) | letters(16) | letters(24) | letters(32) | letters(kWordsBackBytes)) != 0;
+}
 
+// The bytes that end before `end` and go back to where `stops` says, in order.
+class Back {
+ public:
   // Returns what stopped it; kNone also where there is more than room for.
   template <typename Stops>
   int read(const TextView& text, ptrdiff_t end, ptrdiff_t not_before, Stops stops) {
-    for (ptrdiff_t at = end - 1; at >= not_before && first > 0; --at) {
+    ptrdiff_t at = end - 1;
+    int stopped_by = TextView::kNone;
+    for (const ptrdiff_t limit = std::max(not_before, end - static_cast<ptrdiff_t>(kWordsBackBytes)); at >= limit;
+         --at) {
       const int c = text.at(at);
-      if (c == TextView::kNone || stops(c)) return c;
-      bytes[--first] = static_cast<char>(c);
+      if (c != TextView::kNone && !stops(c)) continue;
+      stopped_by = c;
+      break;
     }
-    return TextView::kNone;
+    const ptrdiff_t first = at + 1;
+    if (first >= 0) {
+      view_ = {reinterpret_cast<const char*>(text.data()) + first, static_cast<size_t>(end - first)};
+    } else {  // some stand in the part before
+      for (ptrdiff_t i = first; i < end; ++i) bytes_[static_cast<size_t>(i - first)] = static_cast<char>(text.at(i));
+      view_ = {bytes_.data(), static_cast<size_t>(end - first)};
+    }
+    return stopped_by;
   }
-  [[nodiscard]] std::string_view view() const { return {bytes.data() + first, kWordsBackBytes - first}; }
+  [[nodiscard]] std::string_view view() const { return view_; }
+  [[nodiscard]] bool is_full() const { return view_.size() == kWordsBackBytes; }
+
+ private:
+  std::array<char, kWordsBackBytes> bytes_;
+  std::string_view view_;
 };
 
 }  // namespace
@@ -70,12 +100,13 @@ struct Back {
 bool says_card(const TextView& text, size_t start) {
   if (text.column() == NameKind::pan) return true;
   const auto end = static_cast<ptrdiff_t>(start);
+  if (!may_have_words(text, end)) return false;
   const auto reach = end - static_cast<ptrdiff_t>(kWordsBackBytes);
   Back back;
   (void)back.read(text, end, reach, [](int c) { return c == '\n'; });
   std::string_view words = back.view();
   // A word that begins before the reach is not known.
-  if (back.first == 0 && is_letter(text.at(reach - 1))) {
+  if (back.is_full() && is_letter(text.at(reach - 1))) {
     while (!words.empty() && is_letter(static_cast<uint8_t>(words.front()))) words.remove_prefix(1);
   }
   return ends_near_card_word(words);

@@ -57,8 +57,7 @@ class ValueScanner {
   void keep_settled(Part& part, size_t decided, size_t first_finding);
   void join_findings(Part& part, size_t decided, size_t first_finding);
   void look_for_secrets(Part& part, size_t decided, size_t first_finding);
-  void look_at_keys(Part& part, const TextView& text, size_t decided, std::span<const Finding> found,
-                    size_t first_finding);
+  void look_at_keys(Part& part, const TextView& text, size_t decided, size_t first_finding, size_t cards_end);
   bool cover_value(Part& part);
   size_t scan_quoted_characters(Part& part);
   size_t scan_scalar(Part& part);
@@ -80,7 +79,6 @@ class ValueScanner {
   std::vector<HiddenFinding> hidden_found_;
   SignBlocks signs_;
   bool any_sign_ = false;
-  std::vector<Finding> cards_found_;
   std::vector<uint8_t> decoded_;
   std::vector<uint32_t> decoded_from_;
 };

@@ -1,6 +1,7 @@
 // The third look of ValueScanner at characters: what stands under the key of a code or PIN, and what follows a card
 // number on a track (secrets.h). It comes last, because both need to know where card numbers are.
 #include <algorithm>
+#include <cstring>
 
 #include "policies/cards/secrets.h"
 #include "policies/cards/text_words.h"
@@ -19,6 +20,22 @@ FindingForm form_at(const Part& part, const TextView& text, size_t start) {
   return numbers && before != '"' && before != '\'' ? FindingForm::covered_number : FindingForm::covered;
 }
 
+// Which of 64 bytes are digits, one bit each.
+uint64_t digits_of_block(const uint8_t* bytes) {
+  static_assert(kSignBlockBytes == 64);
+  constexpr uint64_t kOnes = 0x0101010101010101, kTops = 0x80 * kOnes;
+  constexpr uint64_t kGather = 0x0002040810204081;  // the lowest bit of each byte, side by side at the top
+  uint64_t digits = 0;
+  for (size_t i = 0; i < kSignBlockBytes; i += sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, bytes + i, sizeof word);
+    const uint64_t low = word & ~kTops;
+    const uint64_t tops = (low + (0x80 - '0') * kOnes) & ~(low + (0x7f - '9') * kOnes) & ~word & kTops;
+    digits |= ((tops >> 7) * kGather >> 49 & 0xff) << i;
+  }
+  return digits;
+}
+
 // Bytes since a card number ended, at the front of the part.
 size_t since_card(const StreamMemory& memory) {
   return memory.card_reach == 0 ? size_t{UINT16_MAX} : kCardReachBytes + 1 - memory.card_reach;
@@ -30,7 +47,7 @@ void ValueScanner::look_for_secrets(Part& part, size_t decided, size_t first_fin
   std::vector<Finding>& findings = *part.findings;
   StreamMemory& memory = part.memory;
   const TextView text(part.bytes, &memory.left);
-  cards_found_.assign(findings.begin() + static_cast<ptrdiff_t>(first_finding), findings.end());
+  const size_t cards_end = findings.size();  // secrets are added behind, and sorted in at the end
   size_t left = memory.secret_left;
   if (left > 0) {
     const size_t here = std::min(left, decided);
@@ -39,14 +56,12 @@ void ValueScanner::look_for_secrets(Part& part, size_t decided, size_t first_fin
     left -= here;
   }
   memory.secret_left = static_cast<uint8_t>(left);
-  for (const Finding& card : cards_found_) {
+  for (size_t i = first_finding; i < cards_end; ++i) {
+    const Finding& card = findings[i];
     const size_t end = card.offset - part.base + card.length;
     if (card.form != FindingForm::characters || card.length != card.digits) continue;
     const std::optional<size_t> track_end = track_behind(text, end);
-    const Finding* const next = &card + 1;
-    const bool meets_next =
-        next != cards_found_.data() + cards_found_.size() && track_end && next->offset - part.base < *track_end;
-    if (!track_end || meets_next) continue;
+    if (!track_end || (i + 1 < cards_end && findings[i + 1].offset - part.base < *track_end)) continue;
     const size_t here = std::min(*track_end, decided);
     if (here > end)
       part.add_secret(end, here - end, FindingKind::track, FindingForm::covered, false, *track_end - here);
@@ -56,34 +71,36 @@ void ValueScanner::look_for_secrets(Part& part, size_t decided, size_t first_fin
       memory.secret_form = FindingForm::covered;
     }
   }
-  look_at_keys(part, text, decided, cards_found_, first_finding);
-  const size_t last_end =
-      cards_found_.empty() ? 0 : cards_found_.back().offset - part.base + cards_found_.back().length;
-  const size_t since = cards_found_.empty() ? since_card(memory) + decided : decided - last_end;
+  look_at_keys(part, text, decided, first_finding, cards_end);
+  const bool any_card = cards_end > first_finding;
+  const size_t last_end = any_card ? findings[cards_end - 1].offset - part.base + findings[cards_end - 1].length : 0;
+  const size_t since = any_card ? decided - last_end : since_card(memory) + decided;
   memory.card_reach = static_cast<uint16_t>(since <= kCardReachBytes ? kCardReachBytes + 1 - since : 0);
-  if (findings.size() == first_finding + cards_found_.size()) return;
+  if (findings.size() == cards_end) return;
   std::stable_sort(findings.begin() + static_cast<ptrdiff_t>(first_finding), findings.end(),
                    [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
 }
 
-void ValueScanner::look_at_keys(Part& part, const TextView& text, size_t decided, std::span<const Finding> found,
-                                size_t first_finding) {
+// Of the findings of this part those up to `cards_end` are card numbers, in order; then, in order too, what was carried
+// over and what stands on tracks.
+void ValueScanner::look_at_keys(Part& part, const TextView& text, size_t decided, size_t first_finding,
+                                size_t cards_end) {
   const std::span<const uint8_t> bytes = part.bytes;
   std::vector<Finding>& findings = *part.findings;
   const size_t blocks = (bytes.size() + kSignBlockBytes - 1) / kSignBlockBytes;
-  size_t next_found = 0, at = 0;
+  size_t next_card = first_finding, at = 0;
   const auto end_of = [&](const Finding& finding) { return finding.offset - part.base + finding.length; };
-  // Of card numbers, and of what was carried over and tracks, all in order, those that end before where we are.
-  size_t next_other = first_finding + found.size();
+  size_t next_other = cards_end;
   const size_t others_end = findings.size();
   const auto overlaps = [&](size_t start, size_t end) {
     while (next_other < others_end && end_of(findings[next_other]) + findings[next_other].rest <= start) ++next_other;
     const bool other = next_other < others_end && findings[next_other].offset - part.base < end;
-    return other || (next_found < found.size() && found[next_found].offset - part.base < end);
+    return other || (next_card < cards_end && findings[next_card].offset - part.base < end);
   };
   const auto look = [&](size_t start) {
-    while (next_found < found.size() && end_of(found[next_found]) <= start) ++next_found;
-    const size_t since = next_found > 0 ? start - end_of(found[next_found - 1]) : since_card(part.memory) + start;
+    while (next_card < cards_end && end_of(findings[next_card]) <= start) ++next_card;
+    const size_t since =
+        next_card > first_finding ? start - end_of(findings[next_card - 1]) : since_card(part.memory) + start;
     if (secrets_ == KeyedSecrets::beside_cards && since > kCardReachBytes) return;
     const std::optional<KeyedSecret> secret = keyed_secret_at(text, start, since);
     if (!secret || overlaps(start, secret->end)) return;
@@ -102,13 +119,14 @@ void ValueScanner::look_at_keys(Part& part, const TextView& text, size_t decided
       part.memory.secret_form = form;
     }
   };
+  const auto look_where_assigned = [&](size_t start) {
+    for (size_t i = 1; i <= kAssignedReachBytes; ++i) {
+      if (is_assignment(text.at(static_cast<ptrdiff_t>(start) - static_cast<ptrdiff_t>(i)))) return look(start);
+    }
+  };
   const auto look_between = [&](size_t from, size_t to) {
     for (at = std::max(at, from); at < std::min(to, decided); ++at) {
-      if (!is_digit(bytes[at]) || is_digit(text.at(static_cast<ptrdiff_t>(at) - 1))) continue;
-      bool assigned = false;
-      for (size_t i = 1; i <= kAssignedReachBytes; ++i)
-        assigned = assigned || is_assignment(text.at(static_cast<ptrdiff_t>(at) - static_cast<ptrdiff_t>(i)));
-      if (assigned) look(at);
+      if (is_digit(bytes[at]) && !is_digit(text.at(static_cast<ptrdiff_t>(at) - 1))) look_where_assigned(at);
     }
   };
   if (part.memory.left.size > 0) look_between(0, kAssignedReachBytes);
@@ -116,7 +134,18 @@ void ValueScanner::look_at_keys(Part& part, const TextView& text, size_t decided
   for (size_t block = next_marked(signs_.keys, 0, blocks); block < blocks;
        block = next_marked(signs_.keys, block + 1, blocks)) {
     const size_t start = block * kSignBlockBytes;
-    look_between(start < kGroupDigitsMin ? 0 : start - kGroupDigitsMin, start + kSignBlockBytes);
+    const size_t first = start < kGroupDigitsMin ? 0 : start - (kGroupDigitsMin - 1);  // of a group that is marked here
+    if (first == 0 || first + kSignBlockBytes > decided) {
+      look_between(first, start + kSignBlockBytes);
+      continue;
+    }
+    const uint64_t digits = digits_of_block(bytes.data() + first);
+    uint64_t starts = digits & ~(digits << 1 | (is_digit(bytes[first - 1]) ? 1 : 0));
+    for (; starts != 0; starts &= starts - 1) {
+      const size_t here = first + static_cast<size_t>(__builtin_ctzll(starts));
+      if (here >= at) look_where_assigned(here);
+    }
+    at = std::max(at, first + kSignBlockBytes);
   }
 }
 
