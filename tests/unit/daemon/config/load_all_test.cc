@@ -71,6 +71,28 @@ TEST_F(LoadAll, TargetNamesOfRulesAreChecked) {
   EXPECT_EQ(loaded.problems[0].hint, "did you mean `payments-db`?");
 }
 
+TEST_F(LoadAll, RulesAboutColumnsWantACatalog) {
+  write("sluice.yaml", config_text());
+  write("policies/a.yaml",
+        "version: 1\nrules:\n  - {name: m, when: {target: payments-*}, then: mask, columns: [\"*.cvv\"]}\n"
+        "  - {name: r, when: {columns: [a.pan]}, then: block, because: b}\n");
+  Loaded loaded = load_all(directory_ + "/sluice.yaml");
+  ASSERT_TRUE(loaded.usable());
+  ASSERT_EQ(loaded.problems.size(), 2u) << format_text(loaded.problems);
+  EXPECT_EQ(loaded.problems[0].line, 4u);
+  EXPECT_NE(loaded.problems[0].message.find("target `payments-db` has no `catalog`"), std::string::npos);
+  EXPECT_EQ(loaded.problems[1].line, 3u);
+  EXPECT_EQ(loaded.problems[1].severity, Severity::warning);
+
+  write("sluice.yaml",
+        "version: 1\ntargets:\n  - {name: payments-db, protocol: postgres, addresses: [\"10.0.0.5:5432\"], catalog: "
+        "{dsn: "
+        "\"host=10.0.0.5\"}}\npolicies: " +
+            directory_ + "/policies\n");
+  loaded = load_all(directory_ + "/sluice.yaml");
+  EXPECT_TRUE(loaded.usable() && loaded.problems.empty()) << format_text(loaded.problems);
+}
+
 TEST_F(LoadAll, ABadPolicyAloneIsNotUsable) {
   write("sluice.yaml", config_text());
   write("policies/a.yaml", "version: 1\ndefault: maybe\n");
