@@ -19,10 +19,14 @@ using policies::StatementFacts;
 constexpr std::string_view kLogUnavailable = "audit log cannot be written; command not executed";
 constexpr std::string_view kFunctionByNumber =
     "blocked: what a function called by its number gives back cannot be told, and policy masks columns of this server";
+constexpr std::string_view kForbidden = "42501";
+// A Bind of a statement that nobody showed is refused as the server would say that there is none (it was deallocated,
+// say): drivers then prepare it again, and it is decided by its text.
+constexpr std::string_view kNoSuchStatement = "26000";
 constexpr std::string_view kCancelled = "canceling statement due to user request";  // the server's own words
 
 RefusalReason reason_of(std::string_view sqlstate) {
-  if (sqlstate == "42501") return RefusalReason::policy;
+  if (sqlstate == kForbidden || sqlstate == kNoSuchStatement) return RefusalReason::policy;
   if (sqlstate == "57014") return RefusalReason::withdrawn;
   if (sqlstate == kMaskedWriteState) return RefusalReason::masked_value;
   return RefusalReason::unsupported;
@@ -112,10 +116,11 @@ void CommandGate::refresh_policy() {
   masking_.refuse_masked_writes = masking.refuse_masked_writes;
   masking_.columns = masking.columns != nullptr;
   const bool named = policy_->set()->names_columns();
-  if (columns_ == nullptr && !masking_.columns && !named) return;
   if (columns_ == nullptr) {
-    columns_ =
-        std::make_unique<SessionColumns>(context_.catalog_of ? context_.catalog_of(subject_.info.target) : nullptr);
+    // Where there is a catalog, changes of names count before a policy names columns.
+    auto catalog = context_.catalog_of ? context_.catalog_of(subject_.info.target) : nullptr;
+    if (catalog == nullptr && !masking_.columns && !named) return;
+    columns_ = std::make_unique<SessionColumns>(std::move(catalog), names_open_);
   }
   columns_->set_masks(masking.columns, named);
 }
@@ -128,12 +133,13 @@ uint64_t CommandGate::columns_epoch() {
   return columns_ != nullptr ? columns_->epoch() : 0;
 }
 
-bool CommandGate::withholds(const StatementRef& statement, std::string_view sqlstate) {
+bool CommandGate::withholds(const StatementRef& statement, const ServerReport& report) {
   // Only gates make statements.
-  return columns_ != nullptr && columns_->withholds(static_cast<const AnalysedStatement*>(statement.get()), sqlstate);
+  return columns_ != nullptr && columns_->withholds(static_cast<const AnalysedStatement*>(statement.get()), report);
 }
 
 void CommandGate::names_settled(Transaction transaction) {
+  if (transaction == Transaction::over) names_open_ = false;
   if (columns_ != nullptr) columns_->names_settled(transaction);
 }
 
@@ -274,14 +280,16 @@ Answer CommandGate::decide_function_call(const CommandRequest& request) {
 Answer CommandGate::decide_on(const CommandRequest& request, const AnalysedRef& statement, const StatementFacts& facts,
                               const policies::Decision& decision) {
   if (decision.effect != policies::Effect::allow) {
-    return refuse(request, statement, facts, decision.rule, policies::refusal_text(decision, facts), "42501");
+    const bool unseen = statement == nullptr && request.stage == Stage::bind;
+    return refuse(request, statement, facts, decision.rule, policies::refusal_text(decision, facts),
+                  std::string(unseen ? kNoSuchStatement : kForbidden));
   }
   if (masking_.columns && request.stage == Stage::function_call && !facts.kinds_complete) {
-    return refuse(request, statement, facts, {}, std::string(kFunctionByNumber), "42501");
+    return refuse(request, statement, facts, {}, std::string(kFunctionByNumber), std::string(kForbidden));
   }
   if (columns_ != nullptr && request.stage != Stage::function_call) {
     if (const std::string_view why = columns_->refusal(statement.get()); !why.empty())
-      return refuse(request, statement, facts, {}, std::string(why), "42501");
+      return refuse(request, statement, facts, {}, std::string(why), std::string(kForbidden));
   }
   return let_go(request, statement, facts, decision);
 }
@@ -339,10 +347,11 @@ Answer CommandGate::let_go(const CommandRequest& request, const AnalysedRef& sta
   if (writes_mask_back(request, statement, facts))
     return refuse(request, statement, facts, {}, std::string(kMaskedWrite), std::string(kMaskedWriteState));
   remember_names(request, statement);
+  const bool runs =
+      request.stage == Stage::query || request.stage == Stage::execute || request.stage == Stage::function_call;
+  if (runs && (statement == nullptr || statement->changes_names)) names_open_ = true;
   if (columns_ != nullptr && request.stage != Stage::cancel) {
     using Runs = SessionColumns::Runs;
-    const bool runs =
-        request.stage == Stage::query || request.stage == Stage::execute || request.stage == Stage::function_call;
     const bool named = request.stage == Stage::parse;
     columns_->let_go(statement, named ? request.statement_name : std::string_view(), runs ? Runs::yes : Runs::no);
   }

@@ -36,7 +36,7 @@ class CommandGate final : public SessionGate {
   [[nodiscard]] MaskingInForce masking() override;
   [[nodiscard]] ColumnPlanRef plan_columns(const ResultRequest& request) override;
   [[nodiscard]] uint64_t columns_epoch() override;
-  [[nodiscard]] bool withholds(const StatementRef& statement, std::string_view sqlstate) override;
+  [[nodiscard]] bool withholds(const StatementRef& statement, const ServerReport& report) override;
   void names_settled(Transaction transaction) override;
   void claimed(const policies::ClaimedIdentity& identity) override;
   void note(SessionNote kind, std::string_view detail) override;
@@ -98,7 +98,8 @@ class CommandGate final : public SessionGate {
   std::unique_ptr<policies::SessionPolicy> policy_;
   uint64_t policy_generation_ = 0;
   MaskingInForce masking_;
-  std::unique_ptr<SessionColumns> columns_;  // made when a policy names columns
+  std::unique_ptr<SessionColumns> columns_;  // made where the target has a catalog, and when a policy names columns
+  bool names_open_ = false;                  // names were changed in a transaction that is open
   uint64_t catalog_wait_since_ms_ = 0;
   std::unique_ptr<Waiting> waiting_;
   std::unique_ptr<PreparedNames> names_;  // made when the first name comes

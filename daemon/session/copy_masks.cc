@@ -20,7 +20,7 @@ void CopyMasks::next_field() {
   ++column_;
   masks_ = verdict(column_) != ColumnVerdict::clear;
   counted_ = escaped_ = quoted_ = after_quote_ = false;
-  begins_ = true;
+  bytes_ = 0;
 }
 
 void CopyMasks::next_row() {
@@ -47,11 +47,11 @@ void CopyMasks::mask(std::span<uint8_t> bytes, PostgresMasker& masker) {
   }
 }
 
-// COPY, "Text Format": a delimiter or line feed within a value has a backslash before it.
+// COPY, "Text Format": a delimiter or line feed within a value has a backslash before it, and `\N` is no value. An
+// escape that begins a value stays, whatever follows, so that parts of a message are masked as the whole.
 void CopyMasks::mask_text(std::span<uint8_t> bytes, PostgresMasker& masker) {
   const auto delimiter = static_cast<uint8_t>(plan_->copy.delimiter);
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    uint8_t& byte = bytes[i];
+  for (uint8_t& byte : bytes) {
     if (!escaped_ && byte == '\n') {
       next_row();
       continue;
@@ -60,15 +60,11 @@ void CopyMasks::mask_text(std::span<uint8_t> bytes, PostgresMasker& masker) {
       next_field();
       continue;
     }
-    const bool null_here = begins_ && byte == '\\' && i + 2 < bytes.size() && bytes[i + 1] == 'N' &&
-                           (bytes[i + 2] == delimiter || bytes[i + 2] == '\n');
-    begins_ = false;
-    if (null_here) {
-      ++i;
-      continue;
-    }
+    const bool begins_escape = bytes_ == 0 && byte == '\\';
+    const bool ends_null = bytes_ == 1 && escaped_ && byte == 'N';  // an escaped backslash would be another one
+    if (bytes_ < 2) ++bytes_;
     escaped_ = !escaped_ && byte == '\\';
-    if (!masks_) continue;
+    if (!masks_ || begins_escape || ends_null) continue;
     count(masker);
     byte = '*';
   }

@@ -1,5 +1,6 @@
 // Masks fields of COPY … TO STDOUT that hold protected columns, where they stand, before the data is looked at further.
-// Text and CSV: every byte of the field becomes a star, quotes around it and an empty field stay, and so does \N.
+// Text and CSV: every byte of the field becomes a star, quotes around it and an empty field stay, and so do \N and a
+// backslash that begins a field.
 // Binary: stars as well, of whatever type the field is. Where the format of the rows is not known for certain, every
 // byte but line feeds becomes a star. Lifetime: one per COPY. Threading: none. Limits: a few bytes of state.
 #pragma once
@@ -36,7 +37,7 @@ class CopyMasks {
   size_t column_ = 0;
   bool masks_ = false;    // the field under way
   bool counted_ = false;  // and it was counted
-  bool begins_ = true;    // no byte of it has come
+  uint8_t bytes_ = 0;     // of it that have come, up to two
   bool escaped_ = false;  // the byte before was an escape
   bool quoted_ = false;
   bool after_quote_ = false;  // within quotes a quote came: the end, or the first of two

@@ -140,6 +140,12 @@ struct ResultRequest {
   std::span<const command::ResultColumn> columns;
 };
 
+// What the server says of a statement, other than its result.
+struct ServerReport {
+  std::string_view sqlstate;  // of an error; empty for a notice
+  std::string_view context;   // what was running, a line each, innermost first; empty where only the statement was
+};
+
 // Things that end or describe a session and belong in the record.
 enum class SessionNote : uint8_t {
   authenticated,
@@ -173,9 +179,9 @@ class Gate {
   [[nodiscard]] virtual ColumnPlanRef plan_columns(const ResultRequest&) { return nullptr; }
   // Changes when a plan made before may be wrong.
   [[nodiscard]] virtual uint64_t columns_epoch() { return 0; }
-  // Whether the server's messages about the statement may quote a protected column. `sqlstate`: of an error; empty for
-  // a notice.
-  [[nodiscard]] virtual bool withholds(const StatementRef&, std::string_view) { return false; }
+  // Whether what the server says may quote a protected column. Null: it is about no one statement (a Sync, at which
+  // deferred triggers run).
+  [[nodiscard]] virtual bool withholds(const StatementRef&, const ServerReport&) { return false; }
   // Commands that may have changed names were answered; where no transaction is open any more, for good.
   enum class Transaction : uint8_t { open, over };
   virtual void names_settled(Transaction) {}

@@ -83,15 +83,7 @@ StatementRef PostgresMachine::statement_of(const Pending& pending) const {
 
 bool PostgresMachine::withheld(std::string_view sqlstate) const {
   if (pending_.empty() || stage_ != Stage::ready) return false;  // of no command: the server's own affairs
-  const Pending& head = pending_.front();
-  switch (head.kind) {
-    case PendingKind::sync:
-    case PendingKind::close_statement:
-    case PendingKind::close_portal:
-      return false;
-    default:
-      return gate_.withholds(statement_of(head), sqlstate);
-  }
+  return gate_.withholds(statement_of(pending_.front()), {sqlstate, postgres::report_field(fields_, 'W')});
 }
 
 // A row with columns that are masked whole. What becomes NULL, or shorter, moves the rest of the row up.

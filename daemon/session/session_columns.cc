@@ -21,6 +21,12 @@ bool quotes_no_values(std::string_view sqlstate) {
   return std::find(kQuoteNoValues.begin(), kQuoteNoValues.end(), sqlstate.substr(0, 2)) != kQuoteNoValues.end();
 }
 
+// Violated constraints quote rows. One that comes from a statement that names no relation (COMMIT, SET CONSTRAINTS) was
+// deferred.
+bool is_constraint(std::string_view sqlstate) {
+  return sqlstate.starts_with("23");
+}
+
 bool runs_other_code(const policies::StatementFacts& facts) {
   const auto runs = [](policies::StatementKind kind) {
     return kind == policies::StatementKind::do_ || kind == policies::StatementKind::call;
@@ -28,7 +34,26 @@ bool runs_other_code(const policies::StatementFacts& facts) {
   return !facts.kinds_complete || std::any_of(facts.kinds.begin(), facts.kinds.end(), runs);
 }
 
+// Did a function or a trigger say it, which may quote whatever it read? PostgreSQL's languages all say so with a line
+// of their own (PL/pgSQL, SQL …; code in C does not). What the server says of its own places begins as below; where it
+// says it otherwise, in another language perhaps, it is taken for a function.
+bool comes_from_other_code(std::string_view context) {
+  constexpr std::string_view kServersOwn[] = {"COPY ", "JSON "};
+  while (!context.empty()) {
+    const std::string_view line = context.substr(0, context.find('\n'));
+    const auto begins_line = [line](std::string_view own) { return line.starts_with(own); };
+    if (std::none_of(std::begin(kServersOwn), std::end(kServersOwn), begins_line)) return true;
+    context.remove_prefix(std::min(line.size() + 1, context.size()));
+  }
+  return false;
+}
+
 }  // namespace
+
+SessionColumns::SessionColumns(std::shared_ptr<catalog::Catalog> catalog, bool uncommitted)
+    : catalog_(std::move(catalog)), uncommitted_(uncommitted && catalog_ != nullptr) {
+  note_change();
+}
 
 SessionColumns::~SessionColumns() {
   if (changing_) catalog_->end_change(catalog::Catalog::Changed::yes);
@@ -109,10 +134,7 @@ void SessionColumns::add(Names& names, std::string_view name, Meaning meaning) {
 void SessionColumns::let_go(const AnalysedRef& statement, std::string_view statement_name, Runs runs) {
   if (runs == Runs::yes && catalog_ != nullptr && (statement == nullptr || statement->changes_names))
     uncommitted_ = true;
-  if (uncommitted_ && !changing_) {
-    changing_ = true;
-    catalog_->begin_change();
-  }
+  note_change();
   if (statement == nullptr) return;
   if (!statement_name.empty() && statement->lineage.outputs.size() == 1) {
     add(prepared_, statement_name, {statement, &statement->lineage.outputs.front()});
@@ -120,6 +142,12 @@ void SessionColumns::let_go(const AnalysedRef& statement, std::string_view state
   for (const sql::NamedOutput& named : statement->lineage.named) {
     add(named.what == sql::NamedOutput::What::cursor ? cursors_ : prepared_, named.name, {statement, &named.output});
   }
+}
+
+void SessionColumns::note_change() {
+  if (!uncommitted_ || changing_) return;
+  changing_ = true;
+  catalog_->begin_change();
 }
 
 void SessionColumns::names_settled(Gate::Transaction transaction) {
@@ -176,10 +204,13 @@ ColumnPlanRef SessionColumns::plan(const ResultRequest& request) {
   return made;
 }
 
-bool SessionColumns::withholds(const AnalysedStatement* statement, std::string_view sqlstate) {
+bool SessionColumns::withholds(const AnalysedStatement* statement, const ServerReport& report) {
   if (masks_ == nullptr) return false;
+  if (comes_from_other_code(report.context)) return true;
+  const std::string_view sqlstate = report.sqlstate;
   if (statement == nullptr) return sqlstate.empty() || !quotes_no_values(sqlstate);
   const policies::StatementFacts& facts = statement->facts;
+  if (is_constraint(sqlstate) && facts.relations.empty()) return true;
   if (!sqlstate.empty() && quotes_no_values(sqlstate) && !runs_other_code(facts)) return false;
   if (!facts.relations_complete) return true;
   const Knowing known = knowing();

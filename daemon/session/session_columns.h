@@ -24,7 +24,8 @@ namespace sluice::session {
 
 class SessionColumns {
  public:
-  explicit SessionColumns(std::shared_ptr<catalog::Catalog> catalog) : catalog_(std::move(catalog)) {}
+  // `uncommitted`: names were changed in the transaction that is open.
+  SessionColumns(std::shared_ptr<catalog::Catalog> catalog, bool uncommitted);
   ~SessionColumns();
   SessionColumns(const SessionColumns&) = delete;
   SessionColumns& operator=(const SessionColumns&) = delete;
@@ -46,7 +47,7 @@ class SessionColumns {
   void names_settled(Gate::Transaction transaction);
 
   [[nodiscard]] ColumnPlanRef plan(const ResultRequest& request);
-  [[nodiscard]] bool withholds(const AnalysedStatement* statement, std::string_view sqlstate);
+  [[nodiscard]] bool withholds(const AnalysedStatement* statement, const ServerReport& report);
 
  private:
   static constexpr size_t kNamesMax = 1'024;
@@ -68,6 +69,7 @@ class SessionColumns {
     command::NameKnowledge names;
   };
 
+  void note_change();
   static void add(Names& names, std::string_view name, Meaning meaning);
   [[nodiscard]] Knowing knowing() const;
   void resolve_named(const command::ColumnResolver& resolver, const Names& names, const std::string& name,

@@ -71,6 +71,12 @@ def copied(client, sql):
     return b"".join(body for kind, body in answer if kind == b"d")
 
 
+def loaded(client, sql, data):
+    """The answer to COPY … FROM STDIN."""
+    client.send(pgwire.query(sql), pgwire.copy_data(data), pgwire.COPY_DONE)
+    return client.until_ready()
+
+
 EXPRESSIONS = [
     ("code", b"***"), ("code as harmless", b"***"), ("substr(code, 1, 2)", b"**"), ("reverse(code)", b"***"), ("code || '!'", b"****"),
     ("encode(code::bytea, 'hex')", b"******"), ("translate(code, '7', 'x')", b"***"), ("code::int", b"000"), ("max(code)", b"***"),
@@ -170,6 +176,47 @@ def test_errors_do_not_quote_protected_columns(masked):
         assert not any(b"737x" in body or b"(id)=" in body for _, body in answer), answer
         assert any(b"message withheld" in body for _, body in answer), answer
     assert any(b"does not exist" in body for _, body in masked.run("select nosuch from vault.people")), "names are no values"
+
+
+TELLTALES = """
+create schema telling;
+create table telling.plain (id int primary key, note text);
+create table telling.late (id int, code text unique deferrable initially deferred);
+insert into telling.late values (1, '737');
+create function telling.tell() returns trigger language plpgsql as $$ declare found text; begin select code into found from vault.people where id = 1;
+  raise notice 'noticed %', found; raise exception 'it is %', found using errcode = '42501'; end $$;
+create trigger tells before insert on telling.plain for each row execute function telling.tell();
+create table telling.deferred (id int, note text);
+create constraint trigger tells_late after insert on telling.deferred deferrable initially deferred for each row execute function telling.tell();
+create function telling.quiet() returns trigger language plpgsql as $$ begin return new; end $$;
+create table telling.copied (id int, note text);
+create trigger quiet before insert on telling.copied for each row execute function telling.quiet();
+"""
+
+
+def test_other_code_quotes_no_protected_columns(server, make_daemon):
+    """Triggers on tables that hold nothing, at once and at the end of the transaction, with an SQLSTATE of their choice."""
+    server.psql(TELLTALES)
+    daemon = make_daemon(policies=MASKS.replace('"vault.parted.code"', "telling.late.code"), targets=with_catalog(server))
+    with daemon.steered():
+        client = pgwire.Connection("127.0.0.1", server.port)
+    withheld = {
+        "a trigger": lambda: client.run("insert into telling.plain values (1, 'x')"),
+        "a trigger of COPY": lambda: loaded(client, "copy telling.plain from stdin", b"1\tx\n"),
+        "a trigger at commit": lambda: client.run("begin; insert into telling.deferred values (1, 'x')") + client.run("commit"),
+        "a trigger at a Sync": lambda: client.pipeline(pgwire.parse("insert into telling.deferred values (1, 'x')"), pgwire.bind(), pgwire.execute()),
+        "a trigger at SET": lambda: client.run("begin; insert into telling.deferred values (1, 'x'); set constraints all immediate") + client.run("rollback"),
+        "a constraint at commit": lambda: client.run("begin; update telling.late set id = 2; insert into telling.late values (3, '737')") + client.run("commit"),
+    }
+    for what, act in withheld.items():
+        answer = act()
+        assert pgwire.errors(answer), what
+        assert any(b"message withheld" in body for _, body in answer), (what, answer)
+        assert not any(b"737" in body for _, body in answer), (what, answer)
+    answer = loaded(client, "copy telling.copied from stdin", b"x\ty\n")
+    assert any(b"invalid input syntax" in body for _, body in answer), "COPY's own context is no other code"
+    assert any(b"does not exist" in body for _, body in client.run("select nosuch from telling.plain"))
+    client.close()
 
 
 def test_views_and_partitions_are_seen_through_with_a_catalog(server, make_daemon):
@@ -286,6 +333,21 @@ def test_a_rule_that_comes_and_goes_reaches_sessions_that_go_on(server, make_dae
     daemon.write_policy("version: 1\n")
     daemon.reload()
     wait_until("the rule is gone", lambda: run() == [[b"737", b"737", b"one"]])
+    client.close()
+
+
+def test_names_that_are_being_changed_when_the_first_rule_comes_are_not_trusted(server, make_daemon):
+    server.psql("create table vault.early (id int, code text, note text); insert into vault.early values (1, '737', 'seen')")
+    daemon = make_daemon(policies="version: 1\n", targets=with_catalog(server))
+    with daemon.steered():
+        client = pgwire.Connection("127.0.0.1", server.port)
+    assert not pgwire.errors(client.run("begin; alter table vault.early rename column note to harmless; alter table vault.early rename column code to note"))
+    daemon.write_policy(MASKS.replace('"vault.parted.code"', "vault.early.code"))
+    daemon.reload()
+    wait_until("the rule is in force", lambda: values(client, "select pin from vault.people where id = 1") == [[b"0000"]])
+    assert values(client, "select upper(note), note from vault.early") == [[b"***", b"***"]]
+    assert not pgwire.errors(client.run("rollback"))
+    wait_until("names mean what they did", lambda: values(client, "select upper(note), upper(code) from vault.early") == [[b"SEEN", b"***"]])
     client.close()
 
 

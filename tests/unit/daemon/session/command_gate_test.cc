@@ -274,7 +274,9 @@ TEST(CommandGate, DecidingAgainWithoutARecordRecordsNothing) {
 
 TEST(CommandGate, AnUnknownPreparedStatementMeetsEveryBlockRuleAndNoAllowRule) {
   GateRig blocking(kNoDrop);
-  EXPECT_NE(refused(blocking.bind(nullptr)), nullptr);
+  const Answer answer = blocking.bind(nullptr);
+  ASSERT_NE(refused(answer), nullptr);
+  EXPECT_EQ(refused(answer)->sqlstate, "26000") << "so that a driver prepares it again";
   GateRig allowing(kOnlySelect);
   EXPECT_NE(refused(allowing.bind(nullptr)), nullptr);
   GateRig open;

@@ -36,7 +36,7 @@ sql::CopyFormat csv(char escape = '"') {
 TEST(CopyMasks, TextFormat) {
   EXPECT_EQ(masked("1\t737\n2\t\\N\n3\t\n", {}), "1\t***\n2\t\\N\n3\t\n");
   EXPECT_EQ(masked("a\\\tb\t7\\\t3\\n\n1\t2\n", {}), "a\\\tb\t******\n1\t*\n");
-  EXPECT_EQ(masked("1\t\\Nx\n", {}), "1\t***\n");
+  EXPECT_EQ(masked("1\t\\\\N\n2\t\\n7\n3\t7\\N\n", {}), "1\t\\**\n2\t\\**\n3\t***\n");  // no NULL
   EXPECT_EQ(masked("1\t2\t3\n", {}), "1\t*\t*\n");  // more fields than were announced
   sql::CopyFormat bars;
   bars.delimiter = '|';
@@ -50,7 +50,7 @@ TEST(CopyMasks, Csv) {
 }
 
 TEST(CopyMasks, AnyCutGivesTheSame) {
-  const std::string text = "1\t737\n2\tab\\\tc\n3\t\n";
+  const std::string text = "1\t737\n2\tab\\\tc\n3\t\n4\t\\N\n5\t\\\\N\n";
   const std::string quoted = "\"a\n,\"\"b\",\"7\"\"7\n7\"\n1,2\n";
   for (size_t piece = 1; piece < text.size(); ++piece)
     EXPECT_EQ(masked(text, {}, CopyMasks::Bytes::ascii_safe, piece), masked(text, {})) << piece;
