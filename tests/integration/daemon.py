@@ -4,11 +4,13 @@ Steering follows the cgroup in which a socket is created, so `with daemon.steere
 or starts meanwhile is covered; outside of it the same addresses are reached directly.
 """
 import contextlib
+import http.client
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import uuid
 
@@ -90,6 +92,16 @@ class Daemon:
 
     def status(self):
         return json.loads(self.cli("status", "--json").stdout)
+
+    def metrics(self):
+        """The text that Prometheus gets, from the control socket."""
+        client = http.client.HTTPConnection("sluice")
+        client.sock = socket.socket(socket.AF_UNIX)
+        client.sock.connect(str(self.directory / "control.sock"))
+        client.request("GET", "/metrics")
+        text = client.getresponse().read().decode()
+        client.close()
+        return text
 
     def coverage(self, target=None):
         return next(t["coverage"] for t in self.status()["targets"] if target in (None, t["name"]))

@@ -197,12 +197,7 @@ def scrape_or_none(port):
 
 def test_the_control_socket_has_them_too(measured):
     daemon, port = measured
-    client = http.client.HTTPConnection("sluice")
-    client.sock = socket.socket(socket.AF_UNIX)
-    client.sock.connect(str(daemon.directory / "control.sock"))
-    client.request("GET", "/metrics")
-    text = client.getresponse().read().decode()
-    assert set(parse(text)) == set(parse(scrape(port)))
+    assert set(parse(daemon.metrics())) == set(parse(scrape(port)))
 
 
 def test_an_address_that_is_taken_stops_the_start(make_daemon):

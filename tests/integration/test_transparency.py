@@ -174,6 +174,23 @@ def test_what_a_block_rule_makes_of_what_it_cannot_know(postgres, make_daemon):
             assert codes(statements) == wanted, policy
 
 
+def test_a_statement_that_was_deallocated_can_be_prepared_again(postgres, make_daemon):
+    """Drivers that keep prepared statements go by the SQLSTATE; under a block rule an unknown statement is refused by Sluice itself."""
+    daemon = make_daemon('version: 1\nrules:\n  - {name: no-truncate, when: {target: "*", statement: truncate}, then: block, because: b}\n')
+    with daemon.steered(), pgwire.Connection("127.0.0.1", postgres.port) as client:
+        for forget in ("discard all", "deallocate s"):
+            assert not pgwire.errors(client.pipeline(pgwire.parse("select 1", "s")))
+            client.run(forget)
+            for _ in range(2):
+                answer = client.pipeline(pgwire.bind(statement="s"), pgwire.execute())
+                assert [error["C"] for error in pgwire.errors(answer)] == ["26000"], (forget, answer)
+            assert pgwire.rows(client.pipeline(pgwire.parse("select 1", "s"), pgwire.bind(statement="s"), pgwire.execute())) == [[b"1"]]
+            assert not pgwire.errors(client.pipeline(pgwire.close(b"S", "s")))
+        answer = client.pipeline(pgwire.bind(statement="never_seen"), pgwire.execute())
+        assert [error["C"] for error in pgwire.errors(answer)] == ["26000"] and "no-truncate" in pgwire.errors(answer)[0]["M"]
+    assert daemon.wait_event("type=command_blocked")["error_code"] == "26000"
+
+
 def test_the_server_sees_the_port_of_the_daemon(sluice, postgres):
     with sluice.steered(), pgwire.Connection("127.0.0.1", postgres.port) as client:
         seen = pgwire.rows(client.run("select inet_client_port()"))[0][0]

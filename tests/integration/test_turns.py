@@ -117,5 +117,10 @@ def test_others_are_served_meanwhile(one_worker, postgres, name):
         for thread in threads:
             thread.join()
     print(f"TURN {name}: {bystander.longest * 1000:.0f} ms, {bystander.served} served")
-    assert bystander.longest < TURN_SECONDS_MAX
+    assert bystander.longest < TURN_SECONDS_MAX, what_waited(one_worker)
+
+
+def what_waited(daemon):
+    """Whether it was the worker, or the disk that the log is on: a full ring makes sessions wait."""
+    return "\n".join(line for line in daemon.metrics().splitlines() if line.startswith(("sluice_audit_log_commit_seconds", "sluice_gate_wait_seconds")))
     assert not [event for event in one_worker.events("type=control_failure") if "hangs" in (event["detail"] or "")]
