@@ -22,9 +22,9 @@ struct Marks {
   uint64_t digits, separators;
 };
 // Digits and masks; separators; what units begin with, other than these; zero bytes; '2' and '3'; 'I' to 'P', with
-// which base64 of a digit begins.
+// which base64 of a digit begins; `:`, `=`, `>` and perhaps what lies between, which stand between a key and its value.
 struct Signs {
-  uint64_t digits, separators, special, zeros, twos_and_threes, quads;
+  uint64_t digits, separators, special, zeros, twos_and_threes, quads, assignments;
 };
 
 struct Bytes64 {
@@ -102,6 +102,10 @@ VECTOR inline uint64_t kinds_in(__m256i low, __m256i high, uint8_t kinds) {
 VECTOR inline __m256i twos_and_threes_in(__m256i bytes) {
   return equals(_mm256_and_si256(bytes, _mm256_set1_epi8(static_cast<char>(0xfe))), '2');
 }
+constexpr uint8_t kAssignments = 5;  // from ':' to '>'
+VECTOR inline uint64_t assignments_in(const Bytes64& block) {
+  return bits_of(in_range(block.low, ':', kAssignments), in_range(block.high, ':', kAssignments));
+}
 VECTOR inline Signs signs_of(const Bytes64& block) {
   const __m256i low = block.low, high = block.high, low_kinds = kinds_of(low), high_kinds = kinds_of(high);
   Signs signs{kinds_in(low_kinds, high_kinds, kDigits),
@@ -109,12 +113,13 @@ VECTOR inline Signs signs_of(const Bytes64& block) {
               kinds_in(low_kinds, high_kinds, kSpecial),
               bits_of(equals(low, 0), equals(high, 0)),
               bits_of(twos_and_threes_in(low), twos_and_threes_in(high)),
-              bits_of(in_range(low, 'I', 8), in_range(high, 'I', 8))};
+              bits_of(in_range(low, 'I', 8), in_range(high, 'I', 8)),
+              assignments_in(block)};
   if (bits_of(low, high) != 0) signs.special |= bits_of(leads_in(low), leads_in(high));
   return signs;
 }
 // The signs of four blocks; false where nothing could be one: no digit, nothing a unit begins with, nothing beyond
-// ASCII.
+// ASCII. Then only the assignments of the last block are told: the value may stand in the next one.
 VECTOR inline bool signs_of_four(const uint8_t* at, Signs* signs) {
   const __m256i seven = _mm256_set1_epi8(7);
   __m256i kinds = _mm256_setzero_si256(), all = kinds;
@@ -129,7 +134,10 @@ VECTOR inline bool signs_of_four(const uint8_t* at, Signs* signs) {
   const __m256i wanted = _mm256_and_si256(kinds, _mm256_set1_epi8(static_cast<char>(kDigits | kSpecial)));
   const __m256i any =
       either(_mm256_cmpeq_epi8(least, _mm256_setzero_si256()), _mm256_cmpeq_epi8(_mm256_min_epu8(quads, seven), quads));
-  if (_mm256_testz_si256(wanted, wanted) != 0 && _mm256_movemask_epi8(either(any, all)) == 0) return false;
+  if (_mm256_testz_si256(wanted, wanted) != 0 && _mm256_movemask_epi8(either(any, all)) == 0) {
+    signs[3].assignments = assignments_in(load(at + 192));
+    return false;
+  }
   for (size_t i = 0; i < 4; ++i) signs[i] = signs_of(load(at + 64 * i));
   return true;
 }
@@ -163,12 +171,6 @@ VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t dig
     __builtin_memcpy(out, &values, sizeof values);
     out += _mm_popcnt_u64(here);
   }
-}
-
-// `:` to `>`: among them what stands between a key and its value.
-constexpr uint8_t kAssignments = 5;
-VECTOR inline uint64_t assignments_in(const Bytes64& block) {
-  return bits_of(in_range(block.low, ':', kAssignments), in_range(block.high, ':', kAssignments));
 }
 
 #include "policies/cards/window_kernel.inc"

@@ -22,9 +22,9 @@ struct Marks {
   uint64_t digits, separators;
 };
 // Digits and masks; separators; what units begin with, other than these; zero bytes; '2' and '3'; 'I' to 'P', with
-// which base64 of a digit begins.
+// which base64 of a digit begins; `:`, `=`, `>` and perhaps what lies between, which stand between a key and its value.
 struct Signs {
-  uint64_t digits, separators, special, zeros, twos_and_threes, quads;
+  uint64_t digits, separators, special, zeros, twos_and_threes, quads, assignments;
 };
 
 using Bytes64 = __m512i;
@@ -37,13 +37,13 @@ alignas(64) constexpr uint8_t kAscii[128] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
-// For hidden forms: 1 a digit or a mask, 2 a separator, 4 what a unit may begin with, 16 zero, 32 '2' or '3', 64 'I' to
-// 'P'; and by what the longer characters that matter begin with.
-constexpr uint8_t kSign = 4, kZero = 16, kTwoOrThree = 32, kQuad = 64;
+// For hidden forms and keys: 1 a digit or a mask, 2 a separator, 4 what a unit may begin with, 8 ':', '=' and '>', 16
+// zero, 32 '2' or '3', 64 'I' to 'P'; and by what the longer characters that matter begin with.
+constexpr uint8_t kSign = 4, kAssignment = 8, kZero = 16, kTwoOrThree = 32, kQuad = 64;
 constexpr uint8_t kNotCalm = kDigit | kSign | kZero | kQuad;
 alignas(64) constexpr uint8_t kSigns[128] = {
     16, 0, 0, 0, 0, 0, 0, 0, 0, 2,  0,  0,  0,  0,  0,  0,  0,  0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0,
-    2,  0, 0, 0, 0, 4, 4, 0, 0, 0,  1,  4,  0,  2,  2,  2,  1,  1, 33, 33, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0,
+    2,  0, 0, 0, 0, 4, 4, 0, 0, 0,  1,  4,  0,  2,  2,  2,  1,  1, 33, 33, 1, 1, 1, 1, 1, 1, 8, 0, 0, 8, 8, 0,
     0,  0, 0, 0, 0, 0, 0, 0, 0, 64, 64, 64, 64, 64, 64, 64, 64, 0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 2,
     0,  0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,  0,  0, 0,  0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 alignas(64) constexpr uint8_t kLeads[128] = {
@@ -86,7 +86,7 @@ struct Everywhere {
   }
 };
 constexpr Everywhere kDigits(kDigit), kSeparators(kSeparator), kSpecials(kSign), kZeros(kZero), kTwos(kTwoOrThree),
-    kQuads(kQuad), kAnySign(kNotCalm);
+    kQuads(kQuad), kAssignments(kAssignment), kAnySign(kNotCalm);
 VECTOR inline uint64_t kinds_in(__m512i kinds, const Everywhere& wanted) {
   return _mm512_test_epi8_mask(kinds, _mm512_load_si512(wanted.bytes));
 }
@@ -99,8 +99,9 @@ VECTOR inline Signs signs_in(__m512i block, __m512i kinds, bool any_high) {
         _mm512_maskz_permutex2var_epi8(high, _mm512_load_si512(kLeads), block, _mm512_load_si512(kLeads + 64));
     leads_here = _mm512_test_epi8_mask(leads, leads);
   }
-  return {kinds_in(kinds, kDigits), kinds_in(kinds, kSeparators), kinds_in(kinds, kSpecials) | leads_here,
-          kinds_in(kinds, kZeros),  kinds_in(kinds, kTwos),       kinds_in(kinds, kQuads)};
+  return {kinds_in(kinds, kDigits),     kinds_in(kinds, kSeparators), kinds_in(kinds, kSpecials) | leads_here,
+          kinds_in(kinds, kZeros),      kinds_in(kinds, kTwos),       kinds_in(kinds, kQuads),
+          kinds_in(kinds, kAssignments)};
 }
 VECTOR inline __m512i kinds_of(__m512i block) {
   return _mm512_permutex2var_epi8(_mm512_load_si512(kSigns), block, _mm512_load_si512(kSigns + 64));
@@ -109,14 +110,17 @@ VECTOR inline Signs signs_of(const Bytes64& block) {
   return signs_in(block, kinds_of(block), true);
 }
 // The signs of four blocks; false where nothing could be one: no digit, nothing a unit begins with, nothing beyond
-// ASCII.
+// ASCII. Then only the assignments of the last block are told: the value may stand in the next one.
 VECTOR inline bool signs_of_four(const uint8_t* at, Signs* signs) {
   const __m512i a = load(at), b = load(at + 64), c = load(at + 128), d = load(at + 192);
   const __m512i ka = kinds_of(a), kb = kinds_of(b), kc = kinds_of(c), kd = kinds_of(d);
   const __m512i all = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
   const __m512i kinds = _mm512_or_si512(_mm512_or_si512(ka, kb), _mm512_or_si512(kc, kd));
   const bool any_high = _mm512_movepi8_mask(all) != 0;
-  if (!any_high && kinds_in(kinds, kAnySign) == 0) return false;
+  if (!any_high && kinds_in(kinds, kAnySign) == 0) {
+    signs[3].assignments = kinds_in(kd, kAssignments);
+    return false;
+  }
   signs[0] = signs_in(a, ka, any_high);
   signs[1] = signs_in(b, kb, any_high);
   signs[2] = signs_in(c, kc, any_high);
@@ -140,12 +144,6 @@ VECTOR inline uint64_t scatter_bits(uint64_t bits, uint64_t mask) {
 }
 VECTOR inline void store_digits(uint8_t* out, const Bytes64& block, uint64_t digits) {
   _mm512_storeu_si512(out, _mm512_and_si512(_mm512_maskz_compress_epi8(digits, block), _mm512_set1_epi8(0x0f)));
-}
-
-// `:` to `>`: among them what stands between a key and its value.
-constexpr uint8_t kAssignments = 5;
-VECTOR inline uint64_t assignments_in(const Bytes64& block) {
-  return _mm512_cmplt_epu8_mask(_mm512_sub_epi8(block, _mm512_set1_epi8(':')), _mm512_set1_epi8(kAssignments));
 }
 
 #include "policies/cards/window_kernel.inc"
