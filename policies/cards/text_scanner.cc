@@ -120,6 +120,7 @@ size_t TextScanner::scan_by_windows(const TextView& text, size_t decidable, std:
       if (hit.start < at) continue;
       if (hit.start >= decidable) return at;
       if (hit.start == 0 && is_digit(text.at(-1))) continue;
+      if (hit.needs_words && !may_say_card(text, hit.start)) continue;
       std::optional<Candidate> candidate;
       if (hit.checked_digits != 0)
         candidate = checked_candidate_at(text, hit.start, hit.checked_digits, hit.first_four);

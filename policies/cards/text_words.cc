@@ -49,20 +49,6 @@ bool ends_key(int c) {
   }
 }
 
-// The quick no for numbers among numbers: does a letter stand in the kWordsBackBytes before `end`?
-bool may_have_words(const TextView& text, ptrdiff_t end) {
-  if (end < static_cast<ptrdiff_t>(kWordsBackBytes)) return true;  // some may stand in the part before
-  constexpr uint64_t kOnes = 0x0101010101010101, kTops = 0x80 * kOnes;
-  const auto letters = [at = text.data() + end](size_t back) {
-    uint64_t word;
-    std::memcpy(&word, at - back, sizeof word);
-    const uint64_t low = (word | 0x20 * kOnes) & ~kTops;
-    return (((low + (0x80 - 'a') * kOnes) & ~(low + (0x7f - 'z') * kOnes)) | word) & kTops;
-  };
-  static_assert(kWordsBackBytes > 32 && kWordsBackBytes <= 40);
-  return (letters(8) | letters(16) | letters(24) | letters(32) | letters(kWordsBackBytes)) != 0;
-}
-
 // The bytes that end before `end` and go back to where `stops` says, in order.
 class Back {
  public:
@@ -97,10 +83,24 @@ class Back {
 
 }  // namespace
 
+bool may_say_card(const TextView& text, size_t start) {
+  // Does a letter stand in the bytes before? Some may stand in the part before.
+  if (text.column() == NameKind::pan || start < kWordsBackBytes) return true;
+  constexpr uint64_t kOnes = 0x0101010101010101, kTops = 0x80 * kOnes;
+  const auto letters = [at = text.data() + start](size_t back) {
+    uint64_t word;
+    std::memcpy(&word, at - back, sizeof word);
+    const uint64_t low = (word | 0x20 * kOnes) & ~kTops;
+    return (((low + (0x80 - 'a') * kOnes) & ~(low + (0x7f - 'z') * kOnes)) | word) & kTops;
+  };
+  static_assert(kWordsBackBytes > 32 && kWordsBackBytes <= 40);
+  return (letters(8) | letters(16) | letters(24) | letters(32) | letters(kWordsBackBytes)) != 0;
+}
+
 bool says_card(const TextView& text, size_t start) {
   if (text.column() == NameKind::pan) return true;
+  if (!may_say_card(text, start)) return false;
   const auto end = static_cast<ptrdiff_t>(start);
-  if (!may_have_words(text, end)) return false;
   const auto reach = end - static_cast<ptrdiff_t>(kWordsBackBytes);
   Back back;
   (void)back.read(text, end, reach, [](int c) { return c == '\n'; });

@@ -15,6 +15,8 @@ static_assert(kWordsBackBytes < kLeftContextBytes);
 
 // The name of the column, or a word before `start`, says that card numbers stand here.
 [[nodiscard]] bool says_card(const TextView& text, size_t start);
+// The quick no, for numbers among numbers.
+[[nodiscard]] bool may_say_card(const TextView& text, size_t start);
 
 // What the key says that the value at `value` belongs to: `"cvv": "123"`, `cvv=123`, `<cvv>123</cvv>`, `"cvv"=>"123"`.
 // None where it belongs to no key, or the key says nothing.

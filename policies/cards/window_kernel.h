@@ -19,6 +19,7 @@ struct WindowHit {
   // Digits of an unbroken run whose length, issuer and check digit are known to be right; 0 where nothing is.
   uint8_t checked_digits;
   uint16_t first_four;  // of those
+  bool needs_words;     // its check digit is wrong: it counts only where words or the column say so
 };
 
 enum class VectorLevel : uint8_t { none, avx2, avx512 };
