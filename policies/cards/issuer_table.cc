@@ -172,6 +172,14 @@ constexpr TestNumber kTestNumbers[] = {
     {Brand::uatp, "135410014004955"},
     {Brand::unionpay, "6221558812340000"},
 };
+constexpr unsigned first_four_of(const TestNumber& number) {
+  unsigned prefix = 0;
+  for (size_t i = 0; i < 4; ++i) prefix = prefix * 10 + static_cast<unsigned>(number.digits[i] - '0');
+  return prefix;
+}
+static_assert(std::all_of(std::begin(kTestNumbers), std::end(kTestNumbers), [](const TestNumber& number) {
+  return !is_unchecked_prefix(first_four_of(number)) || first_four_of(number) == kUncheckedTestNumber;
+}));
 
 // Lengths that need context, by the first four digits, of numbers with a right check digit. Twelve digits are none of a
 // LengthSet: they are asked for by brand_in_context() alone.
@@ -215,9 +223,7 @@ constexpr FirstFour make_first_four() {
     }
   }
   for (const TestNumber& number : kTestNumbers) {
-    unsigned prefix = 0;
-    for (size_t i = 0; i < 4; ++i) prefix = prefix * 10 + static_cast<unsigned>(number.digits[i] - '0');
-    sets.lengths[prefix] |= length(number.digits.size());
+    sets.lengths[first_four_of(number)] |= length(number.digits.size());
   }
   for (const ContextRange& range : kContextRanges) {
     for (unsigned prefix = range.low; prefix <= range.high; ++prefix) sets.lengths[prefix] |= range.lengths;

@@ -42,6 +42,8 @@ inline constexpr LengthSet kUncheckedPrefix = 0x80;
 [[nodiscard]] constexpr bool is_unchecked_prefix(unsigned first_four) {
   return first_four / 100 == 62 || (first_four >= 8100 && first_four <= 8171);
 }
+// The published test number among them begins so; it needs no context.
+inline constexpr unsigned kUncheckedTestNumber = 6221;
 
 // The brand of a card number: prefix and length in the table and Luhn's check digit right, or a published test number
 // that no rule covers. `digits` are values 0–9, not characters.
