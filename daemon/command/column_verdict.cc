@@ -7,7 +7,6 @@
 namespace sluice::command {
 namespace {
 
-using policies::Access;
 using policies::ColumnUse;
 
 // PostgreSQL documentation, "System Columns".
