@@ -25,6 +25,22 @@ bool is_own_schema(std::string_view schema) {
   return schema == "pg_catalog" || schema == "information_schema";
 }
 
+// The relation that a star stands for; null where that cannot be told: which of several depends on the search_path.
+const catalog::Relation* starred(const sql::Lineage& lineage, const sql::OutputColumn& star,
+                                 const catalog::Snapshot* snapshot) {
+  if (star.form != sql::OutputColumn::Form::star || snapshot == nullptr || star.references.size() != 1) return nullptr;
+  const sql::ColumnReference& reference = lineage.references[star.references.front()];
+  if (reference.any_of.size() != 1) return nullptr;
+  const sql::ColumnName& name = lineage.names[reference.any_of.front()];
+  const catalog::Relation* found = nullptr;
+  for (const catalog::Relation* const candidate : snapshot->by_name(name.relation)) {
+    if (!name.schema.empty() && candidate->schema != name.schema) continue;
+    if (found != nullptr) return nullptr;
+    found = candidate;
+  }
+  return found != nullptr && found->own ? found : nullptr;
+}
+
 }  // namespace
 
 ColumnVerdict ColumnResolver::of_column(const catalog::Column& column) const {
@@ -134,18 +150,8 @@ ColumnResolver::Columns ColumnResolver::expanded(const sql::Lineage& lineage,
                                                  const sql::StatementOutput& output) const {
   Columns columns;
   for (const sql::OutputColumn& one : output.columns) {
-    const catalog::Relation* relation = nullptr;
-    if (one.form == sql::OutputColumn::Form::star && known_.snapshot != nullptr && known_.names_trusted &&
-        one.references.size() == 1 && lineage.references[one.references[0]].any_of.size() == 1) {
-      const sql::ColumnName& name = lineage.names[lineage.references[one.references[0]].any_of[0]];
-      size_t matches = 0;
-      for (const catalog::Relation* const candidate : known_.snapshot->by_name(name.relation)) {
-        if (!name.schema.empty() && candidate->schema != name.schema) continue;
-        relation = candidate;
-        ++matches;
-      }
-      if (matches != 1 || !relation->own || one.untraceable) relation = nullptr;
-    }
+    const bool trusted = known_.names_trusted && !one.untraceable;
+    const catalog::Relation* const relation = trusted ? starred(lineage, one, known_.snapshot) : nullptr;
     if (relation == nullptr) {
       columns.push_back(one);
       continue;
@@ -218,6 +224,26 @@ bool ColumnResolver::untraceable(const sql::Lineage& lineage) const {
 
 bool ColumnResolver::may_hold(const policies::Relation& relation) const {
   return of_name({relation.schema, relation.name, {}}, {}).verdict != ColumnVerdict::clear;
+}
+
+std::optional<std::vector<std::string>> output_names(const sql::Lineage& lineage, const sql::StatementOutput& output,
+                                                     const catalog::Snapshot* snapshot, size_t count) {
+  for (const bool generated : {false, true}) {  // COPY of a table leaves them out, COPY of a query does not
+    std::vector<std::string> names;
+    for (const sql::OutputColumn& column : output.columns) {
+      if (column.form == sql::OutputColumn::Form::value) {
+        names.push_back(column.name);
+        continue;
+      }
+      const catalog::Relation* const relation = starred(lineage, column, snapshot);
+      if (relation == nullptr) return std::nullopt;
+      for (const catalog::Column& each : relation->columns) {
+        if (generated || !each.generated) names.push_back(each.name);
+      }
+    }
+    if (names.size() == count) return names;
+  }
+  return std::nullopt;
 }
 
 policies::StatementFacts with_known_columns(const policies::StatementFacts& facts, const NameKnowledge& known) {

@@ -6,7 +6,9 @@
 // resolved is untraceable, and never clear. Pure; any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +35,12 @@ struct NameKnowledge {
   bool has_catalog = false;   // configured: without a snapshot nothing can be resolved
   bool names_trusted = true;  // false: names in texts may mean something else by now (DDL under way)
 };
+
+// What the `count` columns of an output are called, in order; an empty name where only the server knows it. Nothing
+// where they cannot be told, or are of another number. `snapshot` may be null.
+[[nodiscard]] std::optional<std::vector<std::string>> output_names(const sql::Lineage& lineage,
+                                                                   const sql::StatementOutput& output,
+                                                                   const catalog::Snapshot* snapshot, size_t count);
 
 class ColumnResolver {
  public:

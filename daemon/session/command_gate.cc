@@ -105,6 +105,16 @@ bool CommandGate::withholds(const StatementRef& statement, const ServerReport& r
   return columns_ != nullptr && columns_->withholds(static_cast<const AnalysedStatement*>(statement.get()), report);
 }
 
+std::optional<CopyNames> CommandGate::copy_names(const StatementRef& statement, size_t index, size_t columns) {
+  if (statement == nullptr) return std::nullopt;
+  const sql::Lineage& lineage = static_cast<const AnalysedStatement*>(statement.get())->lineage;
+  if (index >= lineage.outputs.size() || !lineage.outputs[index].is_copy) return std::nullopt;
+  const auto snapshot = columns_ != nullptr ? columns_->snapshot() : nullptr;
+  auto names = command::output_names(lineage, lineage.outputs[index], snapshot.get(), columns);
+  if (!names) return std::nullopt;
+  return CopyNames{std::move(*names), lineage.copy};
+}
+
 void CommandGate::names_settled(Transaction transaction) {
   if (transaction == Transaction::over) names_open_ = false;
   if (columns_ != nullptr) columns_->names_settled(transaction);

@@ -37,6 +37,8 @@ class CommandGate final : public SessionGate {
   [[nodiscard]] ColumnPlanRef plan_columns(const ResultRequest& request) override;
   [[nodiscard]] uint64_t columns_epoch() override;
   [[nodiscard]] bool withholds(const StatementRef& statement, const ServerReport& report) override;
+  [[nodiscard]] std::optional<CopyNames> copy_names(const StatementRef& statement, size_t index,
+                                                    size_t columns) override;
   void names_settled(Transaction transaction) override;
   void claimed(const policies::ClaimedIdentity& identity) override;
   void note(SessionNote kind, std::string_view detail) override;

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -140,6 +141,12 @@ struct ResultRequest {
   std::span<const command::ResultColumn> columns;
 };
 
+// What the columns of a COPY to the client are called, in order; and, of text and CSV, how a row is divided.
+struct CopyNames {
+  std::vector<std::string> names;
+  sql::CopyFormat format;
+};
+
 // What the server says of a statement, other than its result.
 struct ServerReport {
   std::string_view sqlstate;  // of an error; empty for a notice
@@ -182,6 +189,11 @@ class Gate {
   // Whether what the server says may quote a protected column. Null: it is about no one statement (a Sync, at which
   // deferred triggers run).
   [[nodiscard]] virtual bool withholds(const StatementRef&, const ServerReport&) { return false; }
+  // The names of the `columns` that the statement's part at `index` copies to the client; nothing where they cannot be
+  // told.
+  [[nodiscard]] virtual std::optional<CopyNames> copy_names(const StatementRef&, size_t /*index*/, size_t /*columns*/) {
+    return std::nullopt;
+  }
   // Commands that may have changed names were answered; where no transaction is open any more, for good.
   enum class Transaction : uint8_t { open, over };
   virtual void names_settled(Transaction) {}

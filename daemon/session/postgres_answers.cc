@@ -327,6 +327,7 @@ PostgresMachine::Relay PostgresMachine::on_copy_response(uint8_t tag, ConstBytes
   if (tag == kCopyOutResponse) {
     head.copying_out = true;
     masker_.begin_copy();
+    name_copy(head, *response);
     if (masker_.columns()) plan_copy(head, *response);
     return Relay::forward;
   }

@@ -66,13 +66,23 @@ void PostgresMachine::plan_portal_rows(Portal& portal) {
   row_plan_ = plan_of(*described, portal.prepared ? portal.prepared->statement : nullptr, 0);
 }
 
+// In encodings whose later bytes may look like ASCII a row cannot be divided; then its header has to do.
+bool PostgresMachine::bytes_may_mix() const {
+  return !settings_.certain || mixes_ascii(settings_.client_encoding);
+}
+
+void PostgresMachine::name_copy(const Pending& head, const postgres::CopyResponse& response) {
+  if (!response.binary && bytes_may_mix()) return;
+  auto names = gate_.copy_names(statement_of(head), head.statements_ended, response.columns);
+  if (names) masker_.name_copy(std::move(*names));
+}
+
 void PostgresMachine::plan_copy(const Pending& head, const postgres::CopyResponse& response) {
   const std::vector<command::ResultColumn> columns(response.columns);
   ColumnPlanRef plan = gate_.plan_columns({statement_of(head), head.statements_ended, columns});
   if (plan == nullptr) return;
-  const bool mixed = !settings_.certain || mixes_ascii(settings_.client_encoding);
-  copy_plan_ =
-      std::make_unique<CopyMasks>(std::move(plan), mixed ? CopyMasks::Bytes::mixed : CopyMasks::Bytes::ascii_safe);
+  copy_plan_ = std::make_unique<CopyMasks>(std::move(plan),
+                                           bytes_may_mix() ? CopyMasks::Bytes::mixed : CopyMasks::Bytes::ascii_safe);
 }
 
 StatementRef PostgresMachine::statement_of(const Pending& pending) const {

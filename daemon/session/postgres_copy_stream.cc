@@ -29,6 +29,7 @@ void CopyOutStream::part(std::span<const uint8_t> framing, std::span<const uint8
 
 void CopyOutStream::field(const FieldPiece& piece, Actions& actions) {
   shape_ = kCopyFieldShape;
+  shape_.name = piece.name;
   if (piece.begins) {
     state_ = {};
     in_row_ = true;
@@ -49,7 +50,8 @@ void CopyOutStream::field(const FieldPiece& piece, Actions& actions) {
 
 void CopyOutStream::finish(Actions& actions) {
   if (in_row_)
-    scan(shape_ == kCopyFieldShape && !in_parts_ ? policies::ValuePart::whole : policies::ValuePart::last, actions);
+    scan(shape_.type == kCopyFieldShape.type && !in_parts_ ? policies::ValuePart::whole : policies::ValuePart::last,
+         actions);
   in_row_ = false;
 }
 

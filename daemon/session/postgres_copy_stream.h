@@ -36,6 +36,7 @@ class CopyOutStream {
     uint32_t field_bytes = 0;
     bool begins = false;
     bool ends = false;
+    policies::NameKind name = policies::NameKind::none;  // what the name of its column says
   };
   void field(const FieldPiece& piece, Actions& actions);
   // Framing, or a message of another kind, between two pieces of this stream, while something is held.

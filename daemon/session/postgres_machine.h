@@ -177,6 +177,8 @@ class PostgresMachine final : public Machine {
   void describe_columns(DescribedColumns& described);
   void plan_query_rows(const Pending& head);
   void plan_portal_rows(Portal& portal);
+  [[nodiscard]] bool bytes_may_mix() const;
+  void name_copy(const Pending& head, const postgres::CopyResponse& response);
   void plan_copy(const Pending& head, const postgres::CopyResponse& response);
   [[nodiscard]] StatementRef statement_of(const Pending& pending) const;
   [[nodiscard]] bool withheld(std::string_view sqlstate) const;

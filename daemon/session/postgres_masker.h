@@ -66,11 +66,16 @@ class PostgresMasker {
   }
   // A COPY towards the client begins.
   void begin_copy() { copy_columns_.begin(); }
+  void name_copy(CopyNames names) { copy_columns_.name(std::move(names)); }
+  // What the name of a column says of its fields, in binary.
+  [[nodiscard]] policies::NameKind copy_name(size_t column) const { return copy_columns_.kind_of(column); }
 
   // A whole field of COPY in binary format.
-  void add_copy_field(std::span<uint8_t> bytes) {
-    if (bytes.size() >= other_bytes_min_)
-      add(Place::copy, 0, bytes, kCopyFieldShape, policies::ValuePart::whole, nullptr);
+  void add_copy_field(std::span<uint8_t> bytes, policies::NameKind name) {
+    ColumnShape shape = kCopyFieldShape;
+    shape.name = name;
+    if (bytes.size() >= other_bytes_min_ || name != policies::NameKind::none)
+      add(Place::copy, 0, bytes, shape, policies::ValuePart::whole, nullptr);
   }
 
   void add(Place place, uint16_t detail, std::span<uint8_t> bytes, ColumnShape shape, policies::ValuePart part,

@@ -222,11 +222,13 @@ void PostgresMachine::relay_binary_copy(size_t size, Stretch& stretch) {
     if (piece.kind == BinaryCopyReader::PieceKind::structure) {
       pass_copy_framing(piece.size, stretch);
     } else if (whole) {
-      masker_.add_copy_field(rest.first(piece.size));
+      masker_.add_copy_field(rest.first(piece.size), masker_.copy_name(piece.column));
       stretch.forward(piece.size);
     } else {
       stretch.send();
-      copy_out_.field({rest.first(piece.size), piece.field_bytes, piece.begins, piece.ends}, stretch.actions);
+      copy_out_.field(
+          {rest.first(piece.size), piece.field_bytes, piece.begins, piece.ends, masker_.copy_name(piece.column)},
+          stretch.actions);
       stretch.drop(piece.size);
     }
     if (copy_out_.over_limit()) {

@@ -47,6 +47,8 @@ class SessionColumns {
   void names_settled(Gate::Transaction transaction);
 
   [[nodiscard]] ColumnPlanRef plan(const ResultRequest& request);
+  // What the catalog says, fresh or not; null where there is none, or it cannot be read.
+  [[nodiscard]] std::shared_ptr<const catalog::Snapshot> snapshot() const { return knowing().snapshot; }
   [[nodiscard]] bool withholds(const AnalysedStatement* statement, const ServerReport& report);
 
  private:

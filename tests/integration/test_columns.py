@@ -162,6 +162,16 @@ def test_copy(masked):
     assert copied(masked, "copy plain to stdout").count(b"\n") == 1
 
 
+def test_codes_of_a_whole_table_are_known_by_the_catalog(server, make_daemon):
+    server.psql("create table vault.coded (id int, cvv text, twice int generated always as (id * 2) stored); insert into vault.coded values (1, '737')")
+    daemon = make_daemon(targets=with_catalog(server))
+    with daemon.steered():
+        client = pgwire.Connection("127.0.0.1", server.port)
+    wait_until("the catalog was read", lambda: copied(client, "copy vault.coded to stdout") == b"1\t***\n")
+    assert copied(client, "copy (select * from vault.coded) to stdout csv header") == b"id,cvv,twice\n1,***,2\n"
+    client.close()
+
+
 def test_large_values_stream_masked(masked):
     sql = "select repeat(code, 100000), note from vault.people where id = 1"
     assert values(masked, sql) == [[b"*" * 300000, b"one"]]

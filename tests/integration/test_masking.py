@@ -140,6 +140,19 @@ def test_codes_of_a_copy_are_known_by_its_header(client):
         assert data.splitlines()[1][2:] == b"***", form
 
 
+@pytest.mark.parametrize("form", ["", "csv", "(format csv, header)", "(format csv, delimiter '|', quote '!', force_quote *)", "(delimiter ',')", "(format binary)"])
+def test_codes_of_a_copy_are_known_by_the_names_in_the_statement(client, form):
+    client.run("create temporary table coded (id int, note text, cvv text)")
+    client.run("insert into coded select 1, E'a, tab\\t and | ! quote', '7' || '34' from generate_series(1, 3000)")
+    for what in ("coded (note, cvv, id)", "(select note, cvv as card_cvc, id from coded)", "(select c.note || '', c.cvv as cvv, c.id from coded c)"):
+        answer = client.run(f"copy {what} to stdout {form}")
+        assert not pgwire.errors(answer), (what, answer[-2:])
+        data = b"".join(payload for kind, payload in answer if kind == b"d")
+        assert data.count(b"***") == 3000 and b"734" not in data, (what, data[:200])
+        assert data.count(b"quote") >= 3000
+    client.run("drop table coded")
+
+
 def test_codes_that_are_written_are_not_recorded(client, sluice):
     client.run("create temporary table written_codes (pan text, cvv text)")
     client.run("insert into written_codes (pan, cvv) values ('none', '734')")
