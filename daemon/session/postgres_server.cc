@@ -12,6 +12,8 @@ using namespace postgres::backend;
 using postgres::kHeaderBytes;
 
 constexpr size_t kRowHeaderBytes = kHeaderBytes + 2;  // tag, length, column count
+// A value in parts: what is held back of one leaves room for the next.
+static_assert(kWindowBytes > 2 * policies::kHoldBackBytesMax);
 
 uint16_t read_u16(const uint8_t* at) {
   return static_cast<uint16_t>(at[0] << 8 | at[1]);

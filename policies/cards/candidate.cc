@@ -47,6 +47,13 @@ bool has_dot(const Window& window) {
   return false;
 }
 
+// Does the hex of a star end at `at`? In a chain of such pairs it stands for one of digits.
+bool is_masked_pair(const TextView& text, ptrdiff_t at) {
+  const int before = text.at(at - 2);
+  return (text.at(at) | 0x20) == 'a' && is_digit(text.at(at - 1)) && !is_digit_or_mask(before) &&
+         !is_hex_letter(before);
+}
+
 // Groups of one or two digits are everywhere (dates, lists, versions): they count only where all are equal (the last
 // may be shorter), the separators too, and nothing of the same kind goes on at either end.
 bool is_whole_chain(const TextView& text, const Window& window) {
@@ -63,6 +70,7 @@ bool is_whole_chain(const TextView& text, const Window& window) {
   const SeparatorAt before = separator_before(text, start);
   if (before.kind != separator) return true;
   ptrdiff_t i = start - before.bytes - 1;
+  if (width == 2 && is_masked_pair(text, i)) return false;
   size_t digits = 0;
   while (digits <= width && is_digit_or_mask(text.at(i))) ++digits, --i;
   return digits != width;
@@ -196,9 +204,11 @@ bool ends_in_masked_remains(const TextView& text, const Window& window) {
   return true;
 }
 
-bool allowed_by_context(const TextView& text, const Window& window) {
-  return !touches_decimal_fraction(text, window) && !inside_hash(text, window) && !touches_uuid(text, window) &&
-         !is_compact_datetime(window) && !ends_in_masked_remains(text, window);
+// The number of a track as chip cards send it is hexadecimal like a hash, but for its shape.
+bool allowed_by_context(const TextView& text, const Window& window, const TrackTail& tail) {
+  const bool whole_track = tail.hexadecimal && !is_hex(text.at(static_cast<ptrdiff_t>(window.start) - 1));
+  return !touches_decimal_fraction(text, window) && (whole_track || !inside_hash(text, window)) &&
+         !touches_uuid(text, window) && !is_compact_datetime(window) && !ends_in_masked_remains(text, window);
 }
 
 // Takes one group in. False where the digits cannot be part of a card number.
@@ -251,8 +261,10 @@ std::optional<Candidate> longest_at(const TextView& text, size_t start) {
         brand = brand_in_context(window.all());
         if (brand && !says_card(text, start)) brand = std::nullopt;
       }
-      if (brand && allowed_by_context(text, window)) {
-        best = Candidate{window.end, static_cast<uint8_t>(window.size), kLastKept, *brand};
+      const TrackTail tail = brand ? track_tail(text, window.end) : TrackTail{};
+      if (brand && allowed_by_context(text, window, tail)) {
+        best = Candidate{window.end + tail.bytes, static_cast<uint8_t>(window.size), kLastKept, *brand,
+                         static_cast<uint8_t>(tail.bytes)};
       }
     }
     const SeparatorAt next = separator_at(text, static_cast<ptrdiff_t>(window.end));
@@ -267,6 +279,7 @@ std::optional<Candidate> longest_at(const TextView& text, size_t start) {
 // Would the last digits that a mask leaves standing start another card number with what follows? Then they are hidden
 // too: masked text has no finding.
 bool tail_starts_another(const TextView& text, size_t start, const Candidate& candidate) {
+  if (candidate.tail != 0) return false;  // all of that is hidden
   size_t digits = 0;
   for (size_t i = candidate.end; i-- > start + 1 && digits < kLastKept;) {
     if (!is_digit(text.data()[i])) continue;

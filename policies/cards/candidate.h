@@ -12,6 +12,7 @@
 
 #include "policies/cards/issuer_table.h"
 #include "policies/cards/text_view.h"
+#include "policies/cards/track_data.h"
 
 namespace sluice::policies::cards {
 
@@ -29,10 +30,11 @@ inline constexpr uint8_t kLastKept = 4;        // digits that a mask shows at th
 inline constexpr size_t kDatetimeDigits = 14;  // DDMMYYYYhhmmss
 
 struct Candidate {
-  size_t end = 0;  // just behind the last digit
+  size_t end = 0;  // just behind the last digit, or behind what goes on from there on a magnetic stripe
   uint8_t digits = 0;
   uint8_t last_kept = kLastKept;  // see Finding::last_kept
   Brand brand = Brand::visa;
+  uint8_t tail = 0;  // bytes before `end` that are no part of the number
 };
 
 // REQUIRES: a digit at `start` and none before it; kReachBytes behind `start` are there, or the value ends earlier.
@@ -59,7 +61,7 @@ inline constexpr NeutralBytes kNeutral;
   const auto neutral = [](int c) { return c == TextView::kNone || kNeutral.is[c]; };
   const size_t end = start + digits;
   if (!neutral(text.at(static_cast<ptrdiff_t>(start) - 1)) || !neutral(text.at(static_cast<ptrdiff_t>(end)))) return {};
-  if (digits == kDatetimeDigits) return {};
+  if (digits == kDatetimeDigits || begins_track_tail(text.at(static_cast<ptrdiff_t>(end)))) return {};
   const std::optional<Brand> brand = brand_of_first_four(first_four, digits);
   if (!brand) return {};
   return Candidate{end, static_cast<uint8_t>(digits), kLastKept, *brand};

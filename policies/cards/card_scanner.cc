@@ -1,6 +1,7 @@
 #include "policies/cards/card_scanner.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cctype>
 #include <cstring>
@@ -9,9 +10,12 @@
 #include "policies/cards/card_scanner_engine.h"
 #include "policies/cards/encoded_bytes.h"
 #include "policies/cards/hidden_text.h"
+#include "policies/cards/hidden_unit.h"
 #include "policies/cards/mask_finding.h"
 #include "policies/cards/numbers.h"
+#include "policies/cards/packed_digits.h"
 #include "policies/cards/secrets.h"
+#include "policies/cards/track_data.h"
 #include "policies/cards/value_scanner.h"
 
 namespace sluice::policies {
@@ -23,6 +27,10 @@ using cards::ValueScanner;
 constexpr size_t kFirstKept = 6, kFirstKeptLong = 8;
 constexpr uint8_t kMask = '*';
 constexpr size_t kShownBytesMax = 64;  // of a finding of a pattern
+// The longest finding within bytes that are held as hex: 37 characters in their longest form, with what shows nothing
+// between them.
+constexpr size_t kHexFindingBytesMax = 2048;
+static_assert(kHexFindingBytesMax >= (19 + 18) * (cards::kUnitBytesMax + cards::kNothingBytesMax));
 
 // Which digits of a finding stay.
 struct Kept {
@@ -37,7 +45,7 @@ struct Kept {
   [[nodiscard]] bool keeps(size_t digit) const { return digit < first || digit + last >= digits; }
 };
 
-void mask_characters(std::span<uint8_t> bytes, const Kept& kept) {
+void mask_digits(std::span<uint8_t> bytes, const Kept& kept) {
   if (bytes.size() == kept.digits && kept.first + kept.last <= kept.digits) {  // no separators
     std::memset(bytes.data() + kept.first, kMask, kept.digits - kept.first - kept.last);
     return;
@@ -48,27 +56,48 @@ void mask_characters(std::span<uint8_t> bytes, const Kept& kept) {
   }
 }
 
-void mask_hex(std::span<uint8_t> bytes, const Kept& kept) {
-  size_t digit = 0;
-  for (size_t i = 0; i + 1 < bytes.size(); i += 2) {
-    const int value = cards::hex_value(bytes[i]) << 4 | cards::hex_value(bytes[i + 1]);
-    if (!is_digit(value) || kept.keeps(digit++)) continue;
-    bytes[i] = '2';  // 0x2A is '*'
-    bytes[i + 1] = 'a';
+void mask_characters(std::span<uint8_t> bytes, const Finding& finding, const Kept& kept) {
+  const size_t tail = std::min<size_t>(finding.tail, bytes.size());
+  mask_digits(bytes.first(bytes.size() - tail), kept);
+  cards::mask_track_tail(bytes.last(tail));
+}
+
+// Decodes hex, with what stands between its bytes passed over, masks what it holds, and writes back what changed.
+template <typename Mask>
+void mask_within_hex(std::span<uint8_t> text, Mask mask) {
+  std::array<uint8_t, kHexFindingBytesMax> decoded, before;
+  std::array<uint16_t, kHexFindingBytesMax> from;
+  size_t size = 0;
+  for (size_t i = 0; i + 1 < text.size() && size < decoded.size();) {
+    const int high = cards::hex_value(text[i]), low = cards::hex_value(text[i + 1]);
+    if (high < 0 || low < 0) {
+      ++i;
+      continue;
+    }
+    decoded[size] = before[size] = static_cast<uint8_t>(high << 4 | low);
+    from[size++] = static_cast<uint16_t>(i);
+    i += 2;
+  }
+  mask(std::span(decoded).first(size));
+  constexpr char kHex[] = "0123456789abcdef";
+  for (size_t i = 0; i < size; ++i) {
+    if ((decoded[i] ^ before[i]) >> 4 != 0) text[from[i]] = static_cast<uint8_t>(kHex[decoded[i] >> 4]);
+    if (((decoded[i] ^ before[i]) & 0xF) != 0) text[from[i] + 1u] = static_cast<uint8_t>(kHex[decoded[i] & 0xF]);
   }
 }
 
-void mask_octal_escapes(std::span<uint8_t> bytes, const Kept& kept) {
+void mask_octal_escapes(std::span<uint8_t> bytes, const Finding& finding, const Kept& kept) {
   size_t digit = 0;
   for (size_t i = 0; i < bytes.size();) {
     const cards::EscapedByte byte = cards::read_escaped(bytes, i);
     const size_t length = byte.bytes == 0 ? 1 : byte.bytes;
-    if (is_digit(byte.value) && !kept.keeps(digit++)) {
-      if (length == 1) {
-        bytes[i] = kMask;
-      } else {
-        bytes[i + 1] = '0', bytes[i + 2] = '5', bytes[i + 3] = '2';  // \052 is '*'
-      }
+    const bool hides = digit == finding.digits  // track data
+                           ? byte.value != '=' && byte.value != '^'
+                           : is_digit(byte.value) && !kept.keeps(digit++);
+    if (hides && length == 1) {
+      bytes[i] = kMask;
+    } else if (hides && length == 4) {
+      bytes[i + 1] = '0', bytes[i + 2] = '5', bytes[i + 3] = '2';  // \052 is '*'
     }
     i += length;
   }
@@ -80,11 +109,23 @@ namespace cards {
 
 void mask_finding(std::span<uint8_t> bytes, const Finding& finding, MaskStyle style) {
   const Kept kept(finding, style);
+  if (finding.held_as == HeldAs::hex) {
+    return mask_within_hex(bytes, [&](std::span<uint8_t> decoded) {
+      Finding within = finding;
+      within.held_as = HeldAs::bytes;
+      mask_finding(decoded, within, style);
+    });
+  }
   switch (finding.form) {
     case FindingForm::characters:
-      return mask_characters(bytes, kept);
+      return mask_characters(bytes, finding, kept);
+    case FindingForm::packed_decimal:
+    case FindingForm::tagged_decimal:
+      return mask_packed(bytes, finding, style);
+    case FindingForm::tagged_hex:
+      return mask_within_hex(bytes, [&](std::span<uint8_t> decoded) { mask_packed(decoded, finding, style); });
     case FindingForm::decimal:
-      return mask_number_text(bytes, finding.digits, style);
+      return mask_number_text(bytes, finding.digits, style, finding.filler);
     case FindingForm::int8_binary:
       return mask_int8(bytes, style);
     case FindingForm::numeric_binary:
@@ -92,13 +133,14 @@ void mask_finding(std::span<uint8_t> bytes, const Finding& finding, MaskStyle st
     case FindingForm::float8_binary:
       return mask_float8(bytes, style);
     case FindingForm::hex:
-      return mask_hex(bytes, kept);
+      return mask_within_hex(bytes, [&](std::span<uint8_t> decoded) { mask_characters(decoded, finding, kept); });
     case FindingForm::hidden:
       return mask_hidden(bytes, kept.digits, kept.first, kept.last);
     case FindingForm::base64:
-      return mask_base64(bytes, kept.digits, kept.first, kept.last);
+      return mask_base64(bytes, finding.digits, finding.tail,
+                         [&](std::span<uint8_t> decoded) { mask_characters(decoded, finding, kept); });
     case FindingForm::octal_escapes:
-      return mask_octal_escapes(bytes, kept);
+      return mask_octal_escapes(bytes, finding, kept);
     default:
       return cover(bytes, finding.form);
   }
@@ -177,9 +219,10 @@ std::string masked_digits(std::span<const uint8_t> bytes, const Finding& finding
   }
   const Kept kept(finding, style);
   std::string shown;
-  if (finding.form != FindingForm::characters && finding.form != FindingForm::decimal)
-    return std::string(finding.digits, static_cast<char>(kMask));
-  for (uint8_t c : bytes.subspan(finding.offset, finding.length)) {
+  const bool shows = finding.form == FindingForm::characters || finding.form == FindingForm::decimal;
+  if (!shows || finding.held_as != HeldAs::bytes) return std::string(finding.digits, static_cast<char>(kMask));
+  const size_t length = finding.length - std::min<size_t>(finding.tail, finding.length);
+  for (uint8_t c : bytes.subspan(finding.offset, length)) {
     if (is_digit(c)) shown += kept.keeps(shown.size()) ? static_cast<char>(c) : static_cast<char>(kMask);
   }
   return shown;

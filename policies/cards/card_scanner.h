@@ -16,8 +16,8 @@ namespace sluice::policies {
 enum class MaskStyle : uint8_t { bin6_last4, last4, full, bin8_last4 };
 
 // Longest tail of a streamed value that scan() may ask to see again (bytes). A window must be larger than this.
-// A long run of hex or base64, and a match of a pattern (data_patterns.h).
-inline constexpr size_t kHoldBackBytesMax = 4096 + 1024;
+// A long run of hex or base64, in bytea in hex at that, and a match of a pattern (data_patterns.h).
+inline constexpr size_t kHoldBackBytesMax = 2 * (4096 + 1024);
 
 // Where a code or PIN under its key counts in text. (In columns of that name always.)
 enum class KeyedSecrets : uint8_t { everywhere, beside_cards };

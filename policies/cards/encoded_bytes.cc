@@ -65,13 +65,18 @@ size_t ValueScanner::scan_hex(Part& part, size_t from) {
     }
     const bool block_full = !malformed && end + 1 < part.bytes.size();
     const Ending ending = malformed ? Ending::complete : block_full ? Ending::more_follows : part.ending;
-    text_found_.clear();
-    const size_t decided = text_->scan(TextView(decoded_, &part.memory.left), ending, text_found_);
-    for (const TextFinding& found : text_found_) {
-      part.add(at + 2 * found.start, 2 * (found.candidate.end - found.start), found.candidate.digits,
-               found.candidate.brand, FindingForm::hex, found.candidate.last_kept);
+    const size_t first_finding = part.findings->size();
+    Part bytes{decoded_, ValueType::bytea, ValueFormat::binary, ending,        part.memory,
+               0,        part.value,       part.column,         part.findings, part.name};
+    const size_t decided = scan_bytes(bytes);
+    part.memory = bytes.memory;
+    for (size_t i = first_finding; i < part.findings->size(); ++i) {
+      Finding& finding = (*part.findings)[i];
+      finding.offset = static_cast<uint32_t>(part.base + at + 2 * size_t{finding.offset});
+      finding.length *= 2;
+      finding.rest *= 2;
+      finding.held_as = HeldAs::hex;
     }
-    part.memory.left.append(std::span<const uint8_t>(decoded_).first(decided));
     at += 2 * decided;
     if (block_full) continue;
     if (!malformed) return at;
@@ -109,7 +114,7 @@ size_t ValueScanner::scan_octal_escapes(Part& part) {
     for (const TextFinding& found : text_found_) {
       const size_t first = decoded_from_[found.start], last = decoded_from_[found.candidate.end];
       part.add(first, last - first, found.candidate.digits, found.candidate.brand, FindingForm::octal_escapes,
-               found.candidate.last_kept);
+               found.candidate.last_kept, found.candidate.tail);
     }
     part.memory.left.append(std::span<const uint8_t>(decoded_).first(decided));
     at = decoded_from_[decided];

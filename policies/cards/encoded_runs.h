@@ -1,4 +1,5 @@
-// Card numbers within base64 and hex, anywhere in a text. What is decoded is not everything that could be base64, but
+// Card numbers within base64 (also over the ends of its lines) and hex (also with a blank, colon or dash between two
+// bytes), anywhere in a text. What is decoded is not everything that could be base64, but
 // runs whose bytes are all digits, blanks and punctuation (their high halves are 2 or 3): those a card number with
 // ASCII separators is made of. In base64 that is one place in 2^34 of random text, so nothing else is decoded.
 //
@@ -9,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -47,6 +49,16 @@ struct QuadPlaces {
 };
 inline constexpr QuadPlaces kQuadPlaces;
 
+// The end of a line within base64 (RFC 2045, section 6.8; RFC 7468): `\n` or `\r\n` behind a line of base64. Returns
+// how many bytes it has there, 0 where it is none. With more to follow, also of a `\r` that ends the text.
+[[nodiscard]] size_t base64_line_end(const TextView& text, ptrdiff_t at, Ending ending);
+// So many characters of base64 stand before it.
+inline constexpr size_t kBase64LineMin = 16;
+
+[[nodiscard]] constexpr bool separates_hex(uint8_t c) {
+  return c == ' ' || c == ':' || c == '-';
+}
+
 // What a long run leaves for the next part of a value: classes of the bytes that it decoded to, and at which place the
 // next character stands.
 struct EncodedMemory {
@@ -55,33 +67,45 @@ struct EncodedMemory {
   uint8_t place = 0;
 };
 
+struct EncodedMemories {
+  EncodedMemory base64, hex, spaced_hex;
+};
+
 class EncodedRuns {
  public:
   // Appends what is found in the marked blocks of `text`, by kind of run and then in order. With more to follow, adds
-  // to `unsettled` the stretches within which the text must not be cut. `bound` is where the plain look stopped.
-  void scan(TextScanner& scanner, std::span<const uint8_t> text, const SignBlocks& signs, const EncodedMemory& base64,
-            const EncodedMemory& hex, Ending ending, std::vector<HiddenFinding>& found,
-            std::vector<Unsettled>& unsettled);
+  // to `unsettled` the stretches within which the text must not be cut.
+  void scan(TextScanner& scanner, const TextView& text, const SignBlocks& signs, const EncodedMemories& before,
+            Ending ending, std::vector<HiddenFinding>& found, std::vector<Unsettled>& unsettled);
 
-  // What the two kinds of run leave where the text is cut at `cut`.
-  static void remember(std::span<const uint8_t> text, size_t cut, EncodedMemory& base64, EncodedMemory& hex);
+  // What the kinds of run leave where the text is cut at `cut`.
+  static void remember(const TextView& text, size_t cut, EncodedMemories& memories);
 
  private:
   struct Run {
     size_t start, end;
     size_t place;  // of the character at `start`
-    FindingForm form;
+    enum class Kind : uint8_t { base64, hex, spaced_hex } kind;
     bool open;  // it may go on behind the text
   };
+  // Characters that fit so far, by how the quads, pairs or triples of a run lie.
+  struct Lane {
+    size_t start = 0, count = 0;
+    size_t place = 0;      // of the character at `start`
+    bool goes_on = false;  // the run began in the part before, and so far only the end of its line is here
+  };
   void scan_base64(size_t from, size_t block, size_t& done);
-  void scan_hex(size_t from, size_t block, size_t& done);
+  void end_lane(Lane& lane, size_t end, bool open, size_t& done);
+  void scan_hex(Run::Kind kind, size_t from, size_t block, size_t& done);
+  void note_open_ends();
+  void leave_glued_pairs(size_t& digits);
   void look(const Run& run);
 
   // Of the scan that goes on.
   TextScanner* scanner_ = nullptr;
+  TextView view_{{}, nullptr};
   std::span<const uint8_t> text_;
-  const EncodedMemory* before_base64_ = nullptr;
-  const EncodedMemory* before_hex_ = nullptr;
+  const EncodedMemories* before_ = nullptr;
   Ending ending_ = Ending::complete;
   std::vector<HiddenFinding>* found_ = nullptr;
   std::vector<Unsettled>* unsettled_ = nullptr;
@@ -91,7 +115,8 @@ class EncodedRuns {
   std::vector<TextFinding> text_found_;
 };
 
-// Masks in place.
-void mask_base64(std::span<uint8_t> bytes, size_t digits, size_t first_kept, size_t last_kept);
+// Decodes a finding with `digits` digits and `tail` bytes behind them, has it masked and puts back what changed.
+void mask_base64(std::span<uint8_t> bytes, size_t digits, size_t tail,
+                 const std::function<void(std::span<uint8_t>)>& mask);
 
 }  // namespace sluice::policies::cards

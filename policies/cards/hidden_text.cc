@@ -1,9 +1,11 @@
 #include "policies/cards/hidden_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "policies/cards/hidden_unit.h"
 #include "policies/cards/mask_finding.h"
+#include "policies/cards/numbers.h"
 
 namespace sluice::policies::cards {
 namespace {
@@ -15,9 +17,17 @@ constexpr size_t kPlainBeforeMax = 40;
 // Units further before the text's end than this are never cut: at most kHoldBackBytesMax are held back.
 constexpr size_t kCutBytesMax = 4096 + 128;
 
+// So much is held back of what belongs together, and of what would go on for longer than that at least so much.
+constexpr size_t kHeldBytesMax = kHoldBackBytesMax / 2 - 64;
+constexpr size_t kHeldAnywayBytes = kHeldBytesMax - (19 + 18) * (kUnitBytesMax + kNothingBytesMax);
+static_assert(kHeldAnywayBytes > kHeldRunBytesMax + kReachBytes && kHeldAnywayBytes < kCutBytesMax);
+
 // A number that shares digits with what a mask leaves standing is none once they are hidden, and then another one may
 // be there instead, which shares the digits at its end. Between two masks there is no third thing to happen.
 constexpr int kLooksMax = 3;
+// Masks of digits are other digits each time, and of each style.
+constexpr int kDigitLooksMax = 8;
+constexpr MaskStyle kStyles[] = {MaskStyle::full, MaskStyle::last4, MaskStyle::bin8_last4, MaskStyle::bin6_last4};
 
 bool stands_in_number(int c) {
   return is_digit_or_mask(c) || is_ascii_separator(c);
@@ -44,33 +54,40 @@ size_t HiddenText::scan(TextScanner& scanner, const TextView& text, const SignBl
   const size_t blocks = (text.size() + kSignBlockBytes - 1) / kSignBlockBytes;
   const bool any_runs = next_marked(signs.runs, 0, blocks) < blocks;
   const auto look_at_runs = [&](std::span<const uint8_t> bytes) {
-    runs_.scan(scanner, bytes, signs, before_.base64, before_.hex, ending, found, unsettled_);
+    runs_.scan(scanner, TextView(bytes, left_), signs, before_.encoded, ending, found, unsettled_);
   };
   // Digits that a mask leaves standing may join a run, and in a run that they join may hide a number: both ways.
-  if (any_runs && !plain.findings.empty()) {
-    look_until_nothing_is_shared(found, [&] { look_at_runs(masked_text(MaskStyle::bin6_last4)); });
-    const size_t first_of_last = found.size();
-    look_at_runs(masked_text(MaskStyle::full));
-    takes_back_shared(found, first_of_last);
-  } else if (any_runs || ending == Ending::more_follows) {
+  if (any_runs && !plain.findings.empty())
+    look_beside_masks(found, 0, text.size(), look_at_runs);
+  else if (any_runs || ending == Ending::more_follows)
     look_at_runs(text.bytes());
-  }
   put_in_order(found, first_found);
   if (ending == Ending::complete) return text.size();
-  for (size_t i = first_found; i < found.size(); ++i) unsettled_.push_back({found[i].start, found[i].end});
+  unsettled_.insert(unsettled_.end(), plain.together.begin(), plain.together.end());
+  whole_.clear();
+  for (size_t i = first_found; i < found.size(); ++i) whole_.push_back({found[i].start, found[i].end});
   for (const Finding& finding : plain.findings) {
     const size_t start = finding.offset - plain.base;
-    if (start + finding.length + kCutBytesMax > text.size()) unsettled_.push_back({start, start + finding.length});
+    if (start + finding.length + kCutBytesMax > text.size()) whole_.push_back({start, start + finding.length});
   }
-  std::sort(unsettled_.begin(), unsettled_.end(),
-            [](const Unsettled& a, const Unsettled& b) { return a.start > b.start; });
+  unsettled_.insert(unsettled_.end(), whole_.begin(), whole_.end());
+  const auto is_later = [](const Unsettled& a, const Unsettled& b) { return a.start > b.start; };
+  std::sort(whole_.begin(), whole_.end(), is_later);
+  std::sort(unsettled_.begin(), unsettled_.end(), is_later);
   return settle(std::min(plain.decided, text.size()));
 }
 
 size_t HiddenText::settle(size_t at) {
+  const size_t wanted = at;
   // The last to begin come first, so that one walk is enough.
   for (const Unsettled& stretch : unsettled_) {
     if (stretch.start < at && at < stretch.end) at = stretch.start;
+  }
+  if (text_.size() - at <= kHeldBytesMax) return at;
+  // Stretches that overlap each other without end. Then what is found stays in one piece, and no more than that.
+  at = std::min(wanted, text_.size() - kHeldAnywayBytes);
+  for (const Unsettled& finding : whole_) {
+    if (finding.start < at && at < finding.end) at = finding.start;
   }
   return at;
 }
@@ -78,7 +95,7 @@ size_t HiddenText::settle(size_t at) {
 void HiddenText::remember(size_t cut, HiddenMemory& memory) {
   if (cut == 0) return;  // all of it will be seen again
   HiddenMemory after = before_;
-  EncodedRuns::remember(text_.bytes(), cut, after.base64, after.hex);
+  EncodedRuns::remember(TextView(text_.bytes(), left_), cut, after.encoded);
   after.within = 0;
   after.nothing = 0;
   for (const size_t start : long_cores_) {
@@ -268,23 +285,66 @@ bool HiddenText::meets_plain_finding(const Core& core) {
 }
 
 // Overwrites what the plain look found: it is masked there already.
-void HiddenText::apply_plain_masks(MaskStyle style) {
-  const std::span<const uint8_t> masked = masked_text(style);
+void HiddenText::apply_plain_masks(std::span<const uint8_t> masked) {
   for (size_t i = 0; i < from_.size(); ++i) {
     const uint8_t c = masked[from_[i]];
     if (to_[i] - from_[i] == 1 && is_digit(shown_[i]) && is_digit_or_mask(c)) shown_[i] = c;
   }
 }
 
-// Looks again while something that is found shares digits with what the plain look's masks leave standing.
+// Looks at what the plain look's masks leave between `start` and `end`, again while something that is found shares
+// digits with it.
 template <typename Look>
-void HiddenText::look_until_nothing_is_shared(std::vector<HiddenFinding>& found, Look look) {
+void HiddenText::look_beside_masks(std::vector<HiddenFinding>& found, size_t start, size_t end, Look look) {
   const size_t first = found.size();
+  if (has_digits_as_mask(start, end)) {
+    bool shared = true;
+    for (int looks = 0; shared && looks < kDigitLooksMax; ++looks) {
+      shared = false;
+      for (const MaskStyle style : kStyles) {
+        found.resize(first);
+        mask_again(start, end, style);
+        look(std::span<const uint8_t>(masked_));
+        shared |= takes_back_shared(found, first);
+      }
+    }
+    masked_fully_.clear();
+    return;
+  }
   for (int looks = 1;; ++looks) {
-    look();
-    if (!takes_back_shared(found, first) || looks == kLooksMax) return;
+    look(masked_text(MaskStyle::bin6_last4));
+    if (!takes_back_shared(found, first) || looks == kLooksMax) break;
     found.resize(first);
   }
+  const size_t first_of_last = found.size();
+  look(masked_text(MaskStyle::full));
+  takes_back_shared(found, first_of_last);
+}
+
+template <typename Visit>
+void HiddenText::for_plain_between(size_t start, size_t end, Visit visit) {
+  const std::span<Finding> all = plain_.findings;
+  const auto start_of = [this](const Finding& finding) { return finding.offset - plain_.base; };
+  auto plain = std::partition_point(
+      all.begin(), all.end(), [&](const Finding& finding) { return start_of(finding) + finding.length <= start; });
+  for (; plain != all.end() && start_of(*plain) < end; ++plain) visit(*plain, start_of(*plain));
+}
+
+bool HiddenText::has_digits_as_mask(size_t start, size_t end) {
+  bool any = false;
+  for_plain_between(start, end, [&](const Finding& plain, size_t) { any |= is_masked_with_digits(plain.form); });
+  return any;
+}
+
+// Puts masks of this style into the masked text.
+void HiddenText::mask_again(size_t start, size_t end, MaskStyle style) {
+  (void)masked_text(MaskStyle::bin6_last4);
+  for_plain_between(start, end, [&](const Finding& plain, size_t at) { mask_one(plain, at, style); });
+}
+void HiddenText::mask_one(const Finding& plain, size_t at, MaskStyle style) {
+  const auto bytes = text_.bytes().subspan(at, plain.length);
+  std::copy(bytes.begin(), bytes.end(), masked_.begin() + static_cast<ptrdiff_t>(at));
+  mask_finding(std::span(masked_).subspan(at, plain.length), plain, style);
 }
 
 // Hides what findings of the plain look share with hidden ones, and takes those out: with the shared digits hidden they
@@ -298,21 +358,14 @@ bool HiddenText::takes_back_shared(std::vector<HiddenFinding>& found, size_t fir
 }
 
 bool HiddenText::take_back(const HiddenFinding& hidden) {
-  const std::span<Finding> all = plain_.findings;
-  const auto start_of = [this](const Finding& finding) { return finding.offset - plain_.base; };
-  auto plain = std::partition_point(all.begin(), all.end(), [&](const Finding& finding) {
-    return start_of(finding) + finding.length <= hidden.start;
-  });
   bool shared = false;
-  for (; plain != all.end() && start_of(*plain) < hidden.end; ++plain) {
-    const size_t start = start_of(*plain);
-    if (hidden.start < start) plain->first_kept = 0;
-    if (hidden.end > start + plain->length) plain->last_kept = 0;
-    const auto bytes = text_.bytes().subspan(start, plain->length);
-    std::copy(bytes.begin(), bytes.end(), masked_.begin() + static_cast<ptrdiff_t>(start));
-    mask_finding(std::span(masked_).subspan(start, plain->length), *plain, MaskStyle::bin6_last4);
+  for_plain_between(hidden.start, hidden.end, [&](Finding& plain, size_t start) {
+    if (hidden.start < start) plain.first_kept = 0;
+    if (hidden.end > start + plain.length) plain.last_kept = 0;
+    if (is_masked_with_digits(plain.form)) plain.filler = static_cast<uint8_t>(plain.filler % kFillersMax + 1);
+    mask_one(plain, start, MaskStyle::bin6_last4);
     shared = true;
-  }
+  });
   if (shared && ending_ == Ending::more_follows) unsettled_.push_back({hidden.start, hidden.end});
   return shared;
 }
@@ -323,14 +376,12 @@ void HiddenText::look(const Core& core, std::vector<HiddenFinding>& found) {
                 behind.begin() + static_cast<ptrdiff_t>(std::min(behind.size(), kContextBehind)));
   if (!meets_plain_finding(core)) return look_at_shown(core, found);
   // Digits that a mask leaves standing may be part of a hidden number, or touch it so that it is none: both ways.
-  look_until_nothing_is_shared(found, [&] {
-    apply_plain_masks(MaskStyle::bin6_last4);
+  unmasked_ = shown_;
+  look_beside_masks(found, core.start, core.end, [&](std::span<const uint8_t> masked) {
+    shown_ = unmasked_;
+    apply_plain_masks(masked);
     look_at_shown(core, found);
   });
-  const size_t first_of_last = found.size();
-  apply_plain_masks(MaskStyle::full);
-  look_at_shown(core, found);
-  takes_back_shared(found, first_of_last);
 }
 
 void HiddenText::look_at_shown(const Core& core, std::vector<HiddenFinding>& found) {
@@ -343,8 +394,10 @@ void HiddenText::look_at_shown(const Core& core, std::vector<HiddenFinding>& fou
   text_found_.clear();
   scanner_->scan(TextView(shown_, &left, text_.tabs()), Ending::complete, text_found_);
   for (const TextFinding& finding : text_found_) {
-    if (finding.start >= starts_end || finding.candidate.end > shown) break;
-    found.push_back({from_[finding.start], to_[finding.candidate.end - 1], finding.candidate, FindingForm::hidden});
+    Candidate candidate = finding.candidate;
+    candidate.end -= std::exchange(candidate.tail, uint8_t{0});  // a core shows nothing of it
+    if (finding.start >= starts_end || candidate.end > shown) break;
+    found.push_back({from_[finding.start], to_[candidate.end - 1], candidate, FindingForm::hidden});
   }
 }
 

@@ -27,7 +27,7 @@ struct HiddenMemory {
   LeftContext shown;    // of the core
   uint8_t within = 0;   // a core goes on
   uint8_t nothing = 0;  // bytes at its end so far that show nothing
-  EncodedMemory base64, hex;
+  EncodedMemories encoded;
 };
 
 // What a text was found to hold by the plain look, and where it stands.
@@ -35,6 +35,7 @@ struct PlainLook {
   std::span<Finding> findings;  // in order; what their masks may leave standing is taken back where it would be found
   size_t base = 0;              // of the text, in their offsets
   size_t decided = 0;           // up to where it decided
+  std::span<const Unsettled> together;  // where it must not be cut, besides within findings
 };
 
 class HiddenText {
@@ -63,9 +64,14 @@ class HiddenText {
   void look(const Core& core, std::vector<HiddenFinding>& found);
   void look_at_shown(const Core& core, std::vector<HiddenFinding>& found);
   [[nodiscard]] bool meets_plain_finding(const Core& core);
-  void apply_plain_masks(MaskStyle style);
+  void apply_plain_masks(std::span<const uint8_t> masked);
   template <typename Look>
-  void look_until_nothing_is_shared(std::vector<HiddenFinding>& found, Look look);
+  void look_beside_masks(std::vector<HiddenFinding>& found, size_t start, size_t end, Look look);
+  template <typename Visit>
+  void for_plain_between(size_t start, size_t end, Visit visit);
+  [[nodiscard]] bool has_digits_as_mask(size_t start, size_t end);
+  void mask_again(size_t start, size_t end, MaskStyle style);
+  void mask_one(const Finding& plain, size_t at, MaskStyle style);
   bool takes_back_shared(std::vector<HiddenFinding>& found, size_t first_found);
   bool take_back(const HiddenFinding& hidden);
   void put_in_order(std::vector<HiddenFinding>& found, size_t first_found) const;
@@ -83,6 +89,7 @@ class HiddenText {
   size_t next_plain_ = 0;
   Ending ending_ = Ending::complete;
   std::vector<Unsettled> unsettled_;
+  std::vector<Unsettled> whole_;    // those of findings
   std::vector<size_t> long_cores_;  // starts of those that may be cut
 
   // The core that was read last: what it shows, and where each character of it begins and ends.
@@ -92,6 +99,7 @@ class HiddenText {
 
   // The text as the plain look's mask leaves it, in the style that leaves most and in the one that leaves least.
   std::vector<uint8_t> masked_, masked_fully_;
+  std::vector<uint8_t> unmasked_;  // what the core shows
   std::vector<TextFinding> text_found_;
   EncodedRuns runs_;
 };

@@ -225,6 +225,15 @@ Unit read_ebcdic_or_utf8(std::span<const uint8_t> bytes, size_t at, const int be
   return {as.kind, static_cast<uint8_t>(length), as.character};
 }
 
+// UTF-32: three zero bytes in turn with digits and separators.
+Unit read_utf32_zeros(std::span<const uint8_t> bytes, size_t at, int before_character, bool more_follows) {
+  if (at + 4 >= bytes.size() && more_follows) return {Kind::cut, 1, 0};
+  if (at + 3 >= bytes.size() || bytes[at + 2] != 0) return {};
+  const bool between = is_digit_or_mask(bytes[at + 3]) || is_ascii_separator(bytes[at + 3]);
+  const bool in_turn = before_character == 0 || (at + 4 < bytes.size() && bytes[at + 4] == 0);
+  return between && in_turn ? Unit{Kind::nothing, 3, 0} : Unit{};
+}
+
 }  // namespace
 
 Unit read_unit(std::span<const uint8_t> bytes, size_t at, const int before[2], bool more_follows) {
@@ -243,6 +252,7 @@ Unit read_unit(std::span<const uint8_t> bytes, size_t at, const int before[2], b
     case '\0': {
       // UTF-16: zero bytes in turn with digits and separators.
       if (!is_digit_or_mask(before[0]) && !is_ascii_separator(before[0])) return {};
+      if (behind == 0) return read_utf32_zeros(bytes, at, before[1], more_follows);
       if (at + 2 >= bytes.size() && more_follows) return {Kind::cut, 1, 0};
       const bool between = is_digit_or_mask(behind) || is_ascii_separator(behind);
       const bool in_turn = before[1] == 0 || (at + 2 < bytes.size() && bytes[at + 2] == 0);

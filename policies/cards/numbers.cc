@@ -190,14 +190,26 @@ std::optional<NumberFinding> find_in_float8(std::span<const uint8_t> bytes, Said
   return number ? finding_of(*number, 0, bytes.size(), said) : std::nullopt;
 }
 
-void mask_number_text(std::span<uint8_t> text, size_t digits, MaskStyle style) {
+void fill_digits(WholeNumber& number, MaskStyle style, uint8_t filler) {
+  if (filler == 0 || number.held != number.size) return fill(number, style);
+  constexpr unsigned kNonzeroDigits = 9;
+  const unsigned chosen = filler - 1u;
+  std::fill_n(number.digits.begin(), number.size, uint8_t{0});
+  number.digits[0] = static_cast<uint8_t>(1 + chosen / kNonzeroDigits % kNonzeroDigits);
+  uint8_t& last = number.digits[number.size - 1u];
+  last = static_cast<uint8_t>(1 + chosen % kNonzeroDigits);
+  while (brand_of(number.all()) || brand_in_context(number.all()))
+    last = static_cast<uint8_t>(1 + last % kNonzeroDigits);
+}
+
+void mask_number_text(std::span<uint8_t> text, size_t digits, MaskStyle style, uint8_t filler) {
   if (digits < kContextDigitsMin || digits > kPanDigitsMax) return;
   WholeNumber number;
   number.size = static_cast<uint8_t>(digits);
   for (uint8_t c : text) {
     if (is_digit(c) && number.held < number.size) number.digits[number.held++] = static_cast<uint8_t>(c - '0');
   }
-  fill(number, style);
+  fill_digits(number, style, filler);
   size_t next = 0;
   for (uint8_t& c : text) {
     if (is_digit(c) && next < number.held) c = static_cast<uint8_t>('0' + number.digits[next++]);

@@ -47,8 +47,14 @@ enum class Said : uint8_t { nothing, card };
 [[nodiscard]] std::optional<NumberFinding> find_in_numeric(std::span<const uint8_t> bytes, Said said = Said::nothing);
 [[nodiscard]] std::optional<NumberFinding> find_in_float8(std::span<const uint8_t> bytes, Said said = Said::nothing);
 
+// The mask of a whole number, digit by digit: as the style says, or, with a filler from 1 to kFillersMax, nothing but
+// zeros between a first and a last digit that the filler chooses. Never a card number by itself; a filler is for a
+// place where what stands beside the mask would make it one.
+inline constexpr uint8_t kFillersMax = 81;
+void fill_digits(WholeNumber& number, MaskStyle style, uint8_t filler);
+
 // Replace the digits in place. REQUIRES: bytes of a finding of the same form; anything else is left as it is.
-void mask_number_text(std::span<uint8_t> text, size_t digits, MaskStyle style);
+void mask_number_text(std::span<uint8_t> text, size_t digits, MaskStyle style, uint8_t filler = 0);
 void mask_int8(std::span<uint8_t> bytes, MaskStyle style);
 void mask_numeric(std::span<uint8_t> bytes, MaskStyle style);
 void mask_float8(std::span<uint8_t> bytes, MaskStyle style);

@@ -125,7 +125,8 @@ QuotedFinding as_text(const TextView& text, const TextFinding& finding) {
                     finding.candidate.digits,
                     finding.candidate.last_kept,
                     finding.candidate.brand,
-                    FindingForm::characters};
+                    FindingForm::characters,
+                    finding.candidate.tail};
   if (is_nested_number(text, finding)) out.form = FindingForm::decimal;
   return out;
 }

@@ -25,6 +25,7 @@ struct QuotedFinding {
   uint8_t digits = 0, last_kept = 4;
   Brand brand = Brand::visa;
   FindingForm form = FindingForm::characters;
+  uint8_t tail = 0;
 };
 
 // Appends what is found, in order, moves `state` on and returns how many bytes are decided, as TextScanner::scan does.

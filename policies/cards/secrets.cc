@@ -19,8 +19,6 @@ constexpr size_t kPinDigitsMin = 4, kPinDigitsMax = 12;    // ISO 9564-1
 constexpr size_t kPinBlockBytes = 16, kPinBlockLong = 32;  // in hex; format 4 is the longer one
 constexpr size_t kNumericHeaderBytes = 8;                  // numeric_send
 constexpr int16_t kGroupDigits = 4;
-constexpr size_t kExpiryAndServiceDigits = 7;  // YYMM, three of the service code
-constexpr size_t kTrackNameBytesMin = 2, kTrackNameBytesMax = 26;
 constexpr double kExactFloatMax = 16777216.0, kExactDoubleMax = 9007199254740992.0;
 
 bool is_ascii_alnum(int c) {
@@ -289,33 +287,6 @@ std::optional<KeyedSecret> keyed_secret_at(const TextView& text, size_t start, s
   }
   if ((name != NameKind::cvv && name != NameKind::pin) || !is_code_length(name, size)) return std::nullopt;
   return KeyedSecret{end, name};
-}
-
-std::optional<size_t> track_behind(const TextView& text, size_t end) {
-  auto at = static_cast<ptrdiff_t>(end);
-  const auto limit = at + static_cast<ptrdiff_t>(kTrackBytesMax);
-  const int border = text.at(at);
-  if (border == '^') {
-    const ptrdiff_t name = ++at;
-    while (at - name <= static_cast<ptrdiff_t>(kTrackNameBytesMax) && text.at(at) != '^' && text.at(at) >= ' ') ++at;
-    if (text.at(at) != '^' || at - name < static_cast<ptrdiff_t>(kTrackNameBytesMin)) return std::nullopt;
-  } else if (border != '=' && border != 'D' && border != 'd') {
-    return std::nullopt;
-  }
-  const ptrdiff_t data = ++at;
-  std::array<uint8_t, kPanDigitsMax> digits;
-  size_t size = 0;
-  for (; at < limit && is_digit(text.at(at)); ++at, ++size) {
-    if (size < digits.size()) digits[size] = static_cast<uint8_t>(text.at(at) - '0');
-  }
-  if (at - data < static_cast<ptrdiff_t>(kExpiryAndServiceDigits)) return std::nullopt;
-  // Another card number: that is its own finding.
-  if (size <= digits.size() && brand_of(std::span(digits).first(size))) return std::nullopt;
-  // Of track 1 letters may follow; of both what the issuer put there.
-  while (at < limit && is_ascii_alnum(text.at(at)) && border == '^') ++at;
-  const int behind = text.at(at);
-  if (behind != '?' && !is_ascii_alnum(behind) && !ends_value(text, static_cast<size_t>(at))) return std::nullopt;
-  return static_cast<size_t>(at);
 }
 
 }  // namespace sluice::policies::cards

@@ -1,6 +1,6 @@
-// Data that is masked whole because it must not be kept at all (PCI DSS 3.3): card verification codes and PINs, known
-// by the name that they stand under, and what follows the number on a magnetic stripe. They have no shape of their own,
-// so that everything here begins with a name or a card number. Pure; any thread.
+// Data that is masked whole because it must not be kept at all (PCI DSS 3.3): card verification codes and PINs. They
+// have no shape of their own and are known by the name that they stand under. Pure; any thread. (Track data:
+// track_data.h.)
 #pragma once
 
 #include <cstddef>
@@ -65,11 +65,5 @@ inline constexpr size_t kKeyedBytesMin = 7;
   any |= assigns(word);
   return any != 0;
 }
-
-// What follows a card number on a track (ISO/IEC 7813): `=` or `D`, expiry, service code and discretionary data; or
-// `^`, a name, `^` and the same. Returns where it ends; nothing where it is none. `end` is just behind the number; the
-// byte there stays.
-inline constexpr size_t kTrackBytesMax = 96;
-[[nodiscard]] std::optional<size_t> track_behind(const TextView& text, size_t end);
 
 }  // namespace sluice::policies::cards

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "policies/cards/digit_prefilter.h"
+#include "policies/cards/packed_digits.h"
 #include "policies/cards/text_words.h"
 
 namespace sluice::policies::cards {
@@ -133,16 +134,28 @@ size_t TextScanner::scan_by_windows(const TextView& text, size_t decidable, std:
   return at;
 }
 
+// The vector finder marks them as it goes.
+void TextScanner::begin_tags(std::span<const uint8_t> bytes) {
+  const size_t words = (bytes.size() / kSignBlockBytes + 64) / 64;
+  tagged_.assign(words, engine_ == Engine::scalar ? ~uint64_t{0} : 0);  // the oracle looks everywhere
+  any_tagged_ = engine_ == Engine::scalar;
+  if (find_windows_ != nullptr)
+    finder_->tagged = tagged_.data(), finder_->any_tagged = false;
+  else if (engine_ != Engine::scalar)
+    any_tagged_ = mark_tags(bytes, tagged_);
+}
+
 size_t TextScanner::scan(const TextView& text, Ending ending, std::vector<TextFinding>& found) {
   const size_t size = text.size();
   // A group that starts here or later cannot be decided yet.
   size_t decidable = size;
   if (ending == Ending::more_follows) decidable = size >= kReachBytes ? size - kReachBytes + 1 : 0;
 
+  begin_tags(text.bytes());
   size_t at = 0;
   std::optional<size_t> undecided;
   if (find_windows_ != nullptr)
-    at = scan_by_windows(text, decidable, found);
+    at = scan_by_windows(text, decidable, found), any_tagged_ = finder_->any_tagged;
   else if (engine_ != Engine::scalar)
     at = scan_by_stretches(text, decidable, found, undecided);
   if (undecided) return *undecided;

@@ -46,6 +46,12 @@ class TextScanner {
   // kReachBytes fewer where more follows. Findings end before that.
   size_t scan(const TextView& text, Ending ending, std::vector<TextFinding>& found);
 
+  // In the text that was scanned last: blocks in which runs of digits begin that packed_digits.h knows more of; empty
+  // where there are none.
+  [[nodiscard]] std::span<const uint64_t> tagged() const {
+    return any_tagged_ ? std::span<const uint64_t>(tagged_) : std::span<const uint64_t>();
+  }
+
   // Marks where hidden forms have to be looked for; `signs` are made fit for the text. Returns whether anything is.
   bool mark_signs(std::span<const uint8_t> bytes, SignBlocks& signs) const;
   // What one look at a short text tells (window_kernel.h): nothing is in it, hidden forms included; card numbers and
@@ -60,6 +66,7 @@ class TextScanner {
   std::optional<size_t> scan_stretch(const TextView& text, size_t start, size_t end, size_t decidable,
                                      std::vector<TextFinding>& found);
 
+  void begin_tags(std::span<const uint8_t> bytes);
   size_t scan_by_stretches(const TextView& text, size_t decidable, std::vector<TextFinding>& found,
                            std::optional<size_t>& undecided);
   size_t scan_by_windows(const TextView& text, size_t decidable, std::vector<TextFinding>& found);
@@ -71,6 +78,8 @@ class TextScanner {
   MarkSigns mark_signs_ = nullptr;
   GlanceAt glance_ = nullptr;
   SignBlocks short_signs_;
+  std::vector<uint64_t> tagged_;
+  bool any_tagged_ = false;
   std::unique_ptr<WindowFinder> finder_;
 };
 

@@ -80,11 +80,11 @@ enum class FindingKind : uint8_t {
   pattern,  // data that policy or the command line names; CardScanner::kind_name() says which
   cvv,      // a card verification code
   pin,      // a PIN or a PIN block
-  track,    // what stands behind the number on a magnetic stripe or in a chip's copy of it
+  track,    // a card number with what stands behind it on a magnetic stripe or in a chip's copy of it
 };
-// Only a card number has a brand, and digits that a mask may show.
+// These have a brand, and digits that a mask may show.
 [[nodiscard]] constexpr bool has_brand(FindingKind kind) {
-  return kind == FindingKind::pan;
+  return kind == FindingKind::pan || kind == FindingKind::track;
 }
 
 // How the bytes of a finding hold its digits, and so how they are masked.
@@ -97,6 +97,9 @@ enum class FindingForm : uint8_t {
   hex,             // two hex characters per character of text: the hex of `*`
   hidden,          // characters as people hide them (docs/masking.md): a star in the same form
   base64,          // the base64 of `*`, in place
+  packed_decimal,  // two digits per byte: other digits
+  tagged_decimal,  // the same with an EMV tag and length before it: zeros for what stands behind the number
+  tagged_hex,      // the hex of that
   octal_escapes,   // PostgreSQL's bytea escape form: digits stand for themselves; escapes are kept
   // Masked whole, whatever the style (secrets.h):
   covered,          // letters, digits and all beyond ASCII: `*`
@@ -107,6 +110,18 @@ enum class FindingForm : uint8_t {
   covered_bytes,    // every byte: `*`
   covered_hex,      // hex characters: `a`
 };
+
+// How a value holds the bytes that a finding's form is about, and its offsets are not.
+enum class HeldAs : uint8_t {
+  bytes,  // as they are
+  hex,    // two hex characters each
+};
+
+// Is the mask made of other digits?
+[[nodiscard]] constexpr bool is_masked_with_digits(FindingForm form) {
+  return form == FindingForm::decimal || form == FindingForm::packed_decimal || form == FindingForm::tagged_decimal ||
+         form == FindingForm::tagged_hex;
+}
 
 // One piece of card data. Offsets are bytes within the ValueView's bytes.
 struct Finding {
@@ -123,6 +138,9 @@ struct Finding {
   uint8_t pattern = 0;     // which one
   bool continued = false;  // of a pattern: the rest of a finding that the part before ended in; not counted again
   uint32_t rest = 0;       // bytes of it that stand in the next part
+  uint8_t tail = 0;        // decoded bytes at its end that are no part of the number and are masked whole: track data
+  HeldAs held_as = HeldAs::bytes;
+  uint8_t filler = 0;  // where its mask consists of digits: which ones, in place of what the style says (numbers.h)
 };
 
 }  // namespace sluice::policies

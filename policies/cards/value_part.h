@@ -2,10 +2,12 @@
 // Borrows; one call.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <vector>
 
 #include "policies/cards/numbers.h"
+#include "policies/cards/packed_digits.h"
 #include "policies/cards/value_scanner.h"
 
 namespace sluice::policies::cards {
@@ -37,12 +39,25 @@ struct Part {
     finding.rest = static_cast<uint32_t>(rest);
     findings->push_back(finding);
   }
-  void add(size_t offset, size_t length, uint8_t digits, Brand brand, FindingForm form, uint8_t last_kept = 4) {
-    findings->push_back({value, static_cast<uint32_t>(base + offset), static_cast<uint32_t>(length), FindingKind::pan,
-                         brand, digits, column, form, last_kept});
+  void add(size_t offset, size_t length, uint8_t digits, Brand brand, FindingForm form, uint8_t last_kept = 4,
+           uint8_t tail = 0) {
+    findings->push_back({value, static_cast<uint32_t>(base + offset), static_cast<uint32_t>(length),
+                         tail == 0 ? FindingKind::pan : FindingKind::track, brand, digits, column, form, last_kept});
+    findings->back().tail = tail;
   }
   void add(const NumberFinding& found, FindingForm form) {
     add(found.offset, found.length, found.digits, found.brand, form);
+  }
+
+  void add(const PackedFinding& found) {
+    add(found.start, found.end - found.start, found.digits, found.brand, found.form, found.last_kept);
+    if (found.track) findings->back().kind = FindingKind::track;
+  }
+
+  // The findings from `first` on.
+  void put_in_order(size_t first) const {
+    std::stable_sort(findings->begin() + static_cast<ptrdiff_t>(first), findings->end(),
+                     [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
   }
 
   // The part behind `offset`, with the memory moved over.

@@ -8,7 +8,7 @@
 #include "policies/cards/array_header.h"
 #include "policies/cards/binary_types.h"
 #include "policies/cards/digit_prefilter.h"
-#include "policies/cards/mask_finding.h"
+#include "policies/cards/encoded_bytes.h"
 #include "policies/cards/numbers.h"
 #include "policies/cards/value_part.h"
 
@@ -27,16 +27,6 @@ constexpr size_t kNumericBinaryBytesMin = 10;  // header and one group
 constexpr size_t kArrayBinaryBytesMin = 32;    // header, one dimension, one element of eight bytes
 constexpr size_t kFloatTextBytesMin = 5;       // "4e+15"
 
-bool may_hold_in_opaque(std::span<const uint8_t> bytes) {
-  if (bytes.size() == kInt8Bytes) return find_in_eight_bytes(bytes).has_value();
-  return has_enough_digits(bytes) || find_in_numeric(bytes) || is_composite(bytes);
-}
-
-// What may stand between the number on a track and what follows it.
-bool begins_track(uint8_t c) {
-  return c == '=' || c == '^' || c == 'D' || c == 'd';
-}
-
 // How often the walk over quotes is asked to stop earlier.
 constexpr int kQuotedAttemptsMax = 8;
 
@@ -51,6 +41,8 @@ constexpr std::array<BytesMin, kValueTypeCount> make_bytes_min() {
   of(ValueType::numeric).binary = kNumericBinaryBytesMin;
   of(ValueType::floating) = {kFloatTextBytesMin, kFloat8Bytes};
   of(ValueType::opaque).binary = of(ValueType::integer_range).binary = of(ValueType::geometric).binary = kInt8Bytes;
+  of(ValueType::bytea).binary = kPackedBytesMin;
+  of(ValueType::opaque).binary = kPackedBytesMin;
   of(ValueType::inert).binary = SIZE_MAX;
   return min;
 }
@@ -98,13 +90,20 @@ constexpr std::array<BytesMin, kValueTypeCount> kBytesMin = make_bytes_min();
   }
 }
 
+// Looks a little further than at what the scan itself takes in.
+[[nodiscard]] bool may_hold_packed(std::span<const uint8_t> bytes) {
+  return find_packed(bytes) || find_in_message(bytes) || find_object(bytes, 0);
+}
+
 // The quick no for what is no text: true where this whole value holds no card number, decided in nanoseconds.
 bool cannot_hold(const ValueView& value, TextScanner& text) {
   const std::span<const uint8_t> bytes = value.bytes;
   const auto few_digits = [&] { return !has_enough_digits(bytes) && !text.may_hide(bytes); };
   switch (value.type) {
     case ValueType::opaque:
-      return !may_hold_in_opaque(bytes) && (bytes.size() == kInt8Bytes || few_digits());
+      if (bytes.size() == kInt8Bytes) return !find_in_eight_bytes(bytes) && !find_packed_in_unknown(bytes);
+      return !has_enough_digits(bytes) && !find_in_numeric(bytes) && !is_composite(bytes) && !may_hold_packed(bytes) &&
+             few_digits();
     case ValueType::integer_range:
       return !is_composite(bytes) && few_digits();
     case ValueType::inert:
@@ -156,15 +155,11 @@ bool ValueScanner::is_settled_at_a_glance(const ValueView& value, uint32_t index
   text_found_.clear();
   switch (text_->glance(value.bytes, value.type == ValueType::copy_row ? Tabs::part : Tabs::join, text_found_)) {
     case Glance::few:
-      return true;
+      return value.type != ValueType::bytea || value.format == ValueFormat::text || !may_hold_packed(value.bytes);
     case Glance::nothing:
       return text;
     case Glance::cards:
-      if (!text || std::any_of(text_found_.begin(), text_found_.end(), [&value](const TextFinding& found) {
-            return found.candidate.end < value.bytes.size() && begins_track(value.bytes[found.candidate.end]);
-          })) {
-        return false;
-      }
+      if (!text) return false;
       for (const TextFinding& found : text_found_) {
         findings.push_back({index, static_cast<uint32_t>(found.start), found.candidate.digits, FindingKind::pan,
                             found.candidate.brand, found.candidate.digits, value.column, FindingForm::characters,
@@ -218,7 +213,7 @@ size_t ValueScanner::scan_part(Part& part) {
     case ValueType::jsonb:
       return binary ? scan_jsonb(part) : scan_quoted_characters(part);
     case ValueType::bytea:
-      return binary ? scan_characters(part) : scan_bytea_text(part);
+      return binary ? scan_bytes(part) : scan_bytea_text(part);
     case ValueType::array:
       return binary ? scan_array(part) : scan_quoted_characters(part);
     case ValueType::text_array:
@@ -231,25 +226,34 @@ size_t ValueScanner::scan_part(Part& part) {
 }
 
 size_t ValueScanner::scan_characters(Part& part) {
-  if (part.whole && part.name == NameKind::pan && part.bytes.size() == kContextDigitsMin) {
-    // Too short for the scan below.
-    if (const auto found = find_in_number_text(part.bytes, Said::card); found && found->length == part.bytes.size()) {
-      part.add(*found, FindingForm::characters);
-      return part.bytes.size();
-    }
-  }
-  text_found_.clear();
+  if (find_short_in_column(part)) return part.bytes.size();
   const size_t first_finding = part.findings->size();
   const Tabs tabs = part.type == ValueType::copy_row ? Tabs::part : Tabs::join;
+  const size_t decided = look_for_text(part, tabs);
+  together_.clear();
+  const size_t settled = look_for_hidden(part, decided, first_finding, tabs);
+  keep_settled(part, settled, first_finding);
+  return settled;
+}
+
+// Twelve digits, all of a value in a column that is named as one of card numbers: too short for the other looks.
+bool ValueScanner::find_short_in_column(Part& part) {
+  if (!part.whole || part.name != NameKind::pan || part.bytes.size() != kContextDigitsMin) return false;
+  const auto found = find_in_number_text(part.bytes, Said::card);
+  if (!found || found->length != part.bytes.size()) return false;
+  part.add(*found, FindingForm::characters);
+  return true;
+}
+
+size_t ValueScanner::look_for_text(Part& part, Tabs tabs) {
+  text_found_.clear();
   const size_t decided =
       text_->scan(TextView(part.bytes, &part.memory.left, tabs, part.name), part.ending, text_found_);
   for (const TextFinding& found : text_found_) {
     part.add(found.start, found.candidate.end - found.start, found.candidate.digits, found.candidate.brand,
-             FindingForm::characters, found.candidate.last_kept);
+             FindingForm::characters, found.candidate.last_kept, found.candidate.tail);
   }
-  const size_t settled = look_for_hidden(part, decided, first_finding, tabs);
-  keep_settled(part, settled, first_finding);
-  return settled;
+  return decided;
 }
 
 size_t ValueScanner::scan_quoted_characters(Part& part) {
@@ -257,10 +261,11 @@ size_t ValueScanner::scan_quoted_characters(Part& part) {
   QuoteState state{part.memory.quoted != 0, part.memory.escaped != 0, part.memory.in_long_token != 0};
   const QuoteState state_before = state;
   quoted_found_.clear();
+  together_.clear();
   const TextView text(part.bytes, &part.memory.left, Tabs::join, part.name);
   size_t decided = scan_quoted(*text_, text, part.ending, state, text_found_, quoted_found_);
   for (const QuotedFinding& found : quoted_found_) {
-    part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept);
+    part.add(found.offset, found.length, found.digits, found.brand, found.form, found.last_kept, found.tail);
   }
   size_t settled = look_for_hidden(part, decided, first_finding, Tabs::join);
   // The walk over quotes stops only where it may, and the text may not be cut everywhere: a place that suits both.
@@ -280,8 +285,10 @@ size_t ValueScanner::scan_quoted_characters(Part& part) {
 size_t ValueScanner::look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs) {
   hidden_found_.clear();
   any_sign_ = text_->mark_signs(part.bytes, signs_);
+  if (!text_->tagged().empty()) look_for_tags(part, first_finding, tabs);
   if (!any_sign_ && part.ending == Ending::complete) return decided;
-  const PlainLook plain{std::span(*part.findings).subspan(first_finding), part.base, decided};
+  if (part.ending == Ending::more_follows) hold_open_tags(part);
+  const PlainLook plain{std::span(*part.findings).subspan(first_finding), part.base, decided, together_};
   return hidden_.scan(*text_, TextView(part.bytes, &part.memory.left, tabs), signs_, part.memory.left,
                       part.memory.hidden, plain, part.ending, hidden_found_);
 }
@@ -308,12 +315,9 @@ void ValueScanner::join_findings(Part& part, size_t decided, size_t first_findin
   for (const HiddenFinding& hidden : hidden_found_) {
     if (hidden.end > decided) break;
     part.add(hidden.start, hidden.end - hidden.start, hidden.candidate.digits, hidden.candidate.brand, hidden.form,
-             hidden.candidate.last_kept);
+             hidden.candidate.last_kept, hidden.candidate.tail);
   }
-  if (findings.size() == plain_end) return;
-  const auto first = findings.begin() + static_cast<ptrdiff_t>(first_finding);
-  std::inplace_merge(first, findings.begin() + static_cast<ptrdiff_t>(plain_end), findings.end(),
-                     [](const Finding& a, const Finding& b) { return a.offset < b.offset; });
+  if (findings.size() != plain_end) part.put_in_order(first_finding);
 }
 
 // A number is looked at as a whole, so its first parts are held back.
@@ -364,14 +368,17 @@ size_t ValueScanner::scan_opaque(Part& part) {
   };
   if (part.memory.opaque_as == kArray) return as_array();
   if (part.memory.opaque_as == kJsonb) return as_jsonb();
-  if (part.memory.opaque_as == kCharacters) return scan_characters(part);
+  if (part.memory.opaque_as == kCharacters) return scan_bytes(part);
   if (part.ending == Ending::complete) {
     if (part.bytes.size() == kInt8Bytes) {
       if (const auto found = find_in_eight_bytes(part.bytes)) {
         part.add(found->number, found->form);
         return part.bytes.size();
       }
-    } else if (const auto numeric = find_in_numeric(part.bytes)) {
+      if (const auto packed = find_packed_in_unknown(part.bytes)) add_whole(part, *packed);
+      return part.bytes.size();
+    }
+    if (const auto numeric = find_in_numeric(part.bytes)) {
       part.add(*numeric, FindingForm::numeric_binary);
       return part.bytes.size();
     }
@@ -383,7 +390,7 @@ size_t ValueScanner::scan_opaque(Part& part) {
   }
   if (begins_as_jsonb(part.bytes)) return as_jsonb();
   part.memory.opaque_as = kCharacters;
-  return scan_characters(part);
+  return scan_bytes(part);
 }
 
 // Coordinates are float8 (point_send, path_send, poly_send …): behind the closed flag and the count of a path, behind

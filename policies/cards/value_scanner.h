@@ -10,6 +10,7 @@
 
 #include "policies/cards/card_scanner.h"
 #include "policies/cards/hidden_text.h"
+#include "policies/cards/packed_digits.h"
 #include "policies/cards/quoted_text.h"
 #include "policies/cards/secrets.h"
 #include "policies/cards/text_scanner.h"
@@ -36,7 +37,6 @@ struct StreamMemory {
   uint32_t element_left = 0;  // bytes of the array element that are still to come
 };
 static_assert(sizeof(StreamMemory) <= sizeof(StreamState::bytes));
-static_assert(kTrackBytesMax <= UINT8_MAX);
 
 struct Part;  // value_part.h
 
@@ -53,6 +53,19 @@ class ValueScanner {
   bool is_settled_at_a_glance(const ValueView& value, uint32_t index, std::vector<Finding>& findings);
   size_t scan_part(Part& part);
   size_t scan_characters(Part& part);
+  size_t scan_bytes(Part& part);
+  static bool find_short_in_column(Part& part);
+  size_t look_for_text(Part& part, Tabs tabs);
+  void look_for_tags(Part& part, size_t first_finding, Tabs tabs);
+  void hold_open_tags(const Part& part);
+  void hold_packed(std::span<const uint8_t> bytes);
+  void cover_what_masks_pack(Part& part, size_t first_finding);
+  void add_whole(Part& part, const PackedFinding& packed);
+  enum class Held : uint8_t { bytes, text };
+  void choose_fillers(Part& part, std::span<const uint8_t> bytes, size_t first_finding,
+                      std::span<const PackedFinding> all, Held held, Tabs tabs);
+  void choose_filler(const Part& part, std::span<const uint8_t> bytes, std::span<const Finding> findings, Finding& mine,
+                     const PackedFinding& packed, size_t from, Held held, Tabs tabs);
   size_t look_for_hidden(Part& part, size_t decided, size_t first_finding, Tabs tabs);
   void keep_settled(Part& part, size_t decided, size_t first_finding);
   void join_findings(Part& part, size_t decided, size_t first_finding);
@@ -79,6 +92,11 @@ class ValueScanner {
   std::vector<HiddenFinding> hidden_found_;
   SignBlocks signs_;
   bool any_sign_ = false;
+  std::vector<PackedFinding> packed_, tagged_;
+  bool in_bytes_ = false;  // what is looked at as characters may hold numbers in binary too
+  std::vector<uint8_t> beside_;
+  std::vector<Unsettled> together_;  // stretches within which the value must not be cut
+  std::vector<uint8_t> with_packed_masked_;
   std::vector<uint8_t> decoded_;
   std::vector<uint32_t> decoded_from_;
 };

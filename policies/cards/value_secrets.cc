@@ -1,5 +1,5 @@
-// The third look of ValueScanner at characters: what stands under the key of a code or PIN, and what follows a card
-// number on a track (secrets.h). It comes last, because both need to know where card numbers are.
+// The third look of ValueScanner at characters: what stands under the key of a code or PIN (secrets.h). It comes last,
+// because it needs to know where card numbers are.
 #include <algorithm>
 #include <cstring>
 
@@ -56,21 +56,6 @@ void ValueScanner::look_for_secrets(Part& part, size_t decided, size_t first_fin
     left -= here;
   }
   memory.secret_left = static_cast<uint8_t>(left);
-  for (size_t i = first_finding; i < cards_end; ++i) {
-    const Finding& card = findings[i];
-    const size_t end = card.offset - part.base + card.length;
-    if (card.form != FindingForm::characters || card.length != card.digits) continue;
-    const std::optional<size_t> track_end = track_behind(text, end);
-    if (!track_end || (i + 1 < cards_end && findings[i + 1].offset - part.base < *track_end)) continue;
-    const size_t here = std::min(*track_end, decided);
-    if (here > end)
-      part.add_secret(end, here - end, FindingKind::track, FindingForm::covered, false, *track_end - here);
-    if (*track_end > decided) {
-      memory.secret_left = static_cast<uint8_t>(*track_end - decided);
-      memory.secret_kind = FindingKind::track;
-      memory.secret_form = FindingForm::covered;
-    }
-  }
   look_at_keys(part, text, decided, first_finding, cards_end);
   const bool any_card = cards_end > first_finding;
   const size_t last_end = any_card ? findings[cards_end - 1].offset - part.base + findings[cards_end - 1].length : 0;
@@ -82,7 +67,7 @@ void ValueScanner::look_for_secrets(Part& part, size_t decided, size_t first_fin
 }
 
 // Of the findings of this part those up to `cards_end` are card numbers, in order; then, in order too, what was carried
-// over and what stands on tracks.
+// over.
 void ValueScanner::look_at_keys(Part& part, const TextView& text, size_t decided, size_t first_finding,
                                 size_t cards_end) {
   const std::span<const uint8_t> bytes = part.bytes;

@@ -67,6 +67,12 @@ class WindowFinder {
   uint64_t tile_digits[kTileWords + 2] = {};
   uint64_t tile_joined[kTileWords + 2] = {};
   uint16_t tile_places[kTileWords * 64 / 13 + 64] = {};  // of each stretch's 13th byte
+
+  // The caller's: blocks of 64 bytes in which a run of digits begins that is a part of an EMV data object or a message
+  // (mark_tags()), as far as was looked; they are set, never cleared.
+  uint64_t* tagged = nullptr;
+  bool any_tagged = false;
+  bool any_long_run = false;  // of an implementation
 };
 
 size_t find_windows_avx2(WindowFinder& self, const uint8_t* bytes, size_t size, size_t from, WindowHit* hits,

@@ -8,6 +8,7 @@
 #include "policies/cards/candidate.h"
 #include "policies/cards/encoded_runs.h"
 #include "policies/cards/issuer_table.h"
+#include "policies/cards/packed_digits.h"
 
 #define VECTOR __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 

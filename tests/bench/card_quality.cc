@@ -2,6 +2,7 @@
 // every hidden form; findings among numbers that are no cards, beside the floor that issuer ranges, lengths and check
 // digits give without context. Seeded; the same every time. Ends with 1 where a bound is missed.
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <iterator>
 #include <memory>
@@ -22,6 +23,9 @@ constexpr uint64_t kSeed = 20261121;
 // The bounds, in percent; published numbers are counted.
 constexpr size_t kPublishedMin = 143;
 constexpr double kBrandMin = 98, kHiddenMin = 95, kOverFloorMax = 1.05;
+// Of random bytes: in ten thousand values, one.
+constexpr int kRandomValues = 2000000;
+constexpr double kRandomMax = 1e-4;
 
 class Report {
  public:
@@ -70,6 +74,55 @@ class Report {
         found += finds("pay with [" + form.hide(number) + "] now", number.size()) ? 1 : 0;
       const double share = 100.0 * static_cast<double>(found) / static_cast<double>(published_test_numbers().size());
       std::printf("| %s | %zu%s |\n", form.name, found, held(share >= kHiddenMin));
+    }
+  }
+
+  void binary() {
+    std::printf("\n| form of binary values | found of %zu | in bytea's hex |\n|---|---|---|\n",
+                published_test_numbers().size());
+    for (const HiddenForm& form : binary_forms()) {
+      size_t found = 0, in_hex = 0;
+      for (const std::string& number : published_test_numbers()) {
+        std::string value = form.hide(number), text = as_bytea(value);
+        found += look(value, ValueType::bytea, ValueFormat::binary).size() == 1 ? 1 : 0;
+        in_hex += look(text, ValueType::bytea, ValueFormat::text).size() == 1 ? 1 : 0;
+      }
+      const double share =
+          100.0 * static_cast<double>(std::min(found, in_hex)) / static_cast<double>(published_test_numbers().size());
+      std::printf("| %s | %zu | %zu%s |\n", form.name, found, in_hex, held(share >= kHiddenMin));
+    }
+  }
+
+  // What has little shape: how often is it found by chance?
+  void random_bytes() {
+    std::printf("\n| random | values | found |\n|---|---|---|\n");
+    const struct {
+      const char* name;
+      size_t bytes;
+      ValueType type;
+      bool doubles;
+      int values;
+    } kinds[] = {{"8 bytes, bytea", 8, ValueType::bytea, false, kRandomValues},
+                 {"9 bytes, bytea", 9, ValueType::bytea, false, kRandomValues},
+                 {"9 bytes, unknown type", 9, ValueType::opaque, false, kRandomValues},
+                 {"8 bytes, unknown type, amounts as float8", 8, ValueType::opaque, true, kRandomValues},
+                 {"4 KiB, bytea", 4096, ValueType::bytea, false, kRandomValues / 500}};
+    for (const auto& kind : kinds) {
+      Samples samples(kSeed);
+      size_t found = 0;
+      for (int i = 0; i < kind.values; ++i) {
+        std::string value;
+        if (kind.doubles) {
+          const double amount = static_cast<double>(samples.next() % 10000000000) / 100;
+          const auto bits = std::bit_cast<uint64_t>(amount);
+          for (int shift = 56; shift >= 0; shift -= 8) value += static_cast<char>(bits >> shift);
+        } else {
+          for (size_t k = 0; k < kind.bytes; ++k) value += static_cast<char>(samples.next());
+        }
+        found += look(value, kind.type, ValueFormat::binary).size();
+      }
+      const bool good = static_cast<double>(found) <= kRandomMax * static_cast<double>(kind.values);
+      std::printf("| %s | %d | %zu%s |\n", kind.name, kind.values, found, held(good));
     }
   }
 
@@ -186,9 +239,13 @@ class Report {
     const std::vector<Finding> findings = look(text);
     return findings.size() == 1 && findings[0].digits == digits;
   }
-  std::vector<Finding> look(std::string& text) { return look(scanner_, text); }
-  static std::vector<Finding> look(CardScanner& scanner, std::string& text) {
-    ValueView value{{reinterpret_cast<uint8_t*>(text.data()), text.size()}};
+  std::vector<Finding> look(std::string& text, ValueType type = ValueType::text,
+                            ValueFormat format = ValueFormat::text) {
+    return look(scanner_, text, type, format);
+  }
+  static std::vector<Finding> look(CardScanner& scanner, std::string& text, ValueType type = ValueType::text,
+                                   ValueFormat format = ValueFormat::text) {
+    ValueView value{{reinterpret_cast<uint8_t*>(text.data()), text.size()}, type, format};
     std::vector<Finding> findings;
     scanner.scan({&value, 1}, findings, {});
     return findings;
@@ -218,6 +275,8 @@ int main(int argc, char** argv) {
   report.published();
   report.brands();
   report.hidden();
+  report.binary();
+  report.random_bytes();
   report.with_context();
   report.codes();
   report.look_alikes_left_alone(*trusting);

@@ -136,6 +136,77 @@ constexpr std::string_view kPieces[] = {
 };
 constexpr size_t kPieceCount = std::size(kPieces);
 
+// Pieces of what machines send each other.
+using namespace std::string_view_literals;
+constexpr std::string_view kMachinePieces[] = {
+    "0",
+    "1",
+    "4",
+    "5",
+    "F",
+    "D",
+    "=",
+    "^",
+    "?",
+    "%",
+    " ",
+    "\n",
+    "\r\n",
+    ":",
+    "4111111111111111",
+    "378282246310005",
+    "1111",
+    "2512101",
+    "25121011234567890",
+    "=2512101123",
+    "^DOE/J^2512101123",
+    "%3D2512101",
+    "%5E",
+    "5A08",
+    "5A0A",
+    "5708",
+    "5713",
+    "5710",
+    "570F",
+    "5F34",
+    "4111111111111111D25122011234567890000F",
+    "\x5A\x08"sv,
+    "\x57\x13"sv,
+    "\x41\x11\x11\x11\x11\x11\x11\x11"sv,
+    "\x51\x05\x10\x51\x05\x10\x51\x00"sv,
+    "\x37\x82\x82\x24\x63\x10\x00\x5F"sv,
+    "\x03\x78\x28\x22\x46\x31\x00\x05"sv,
+    "\xD2\x51\x22\x01\x12\x34\x56\x78\x90\x00\x0F"sv,
+    "\x31\x31\x31\x31"sv,
+    "\x00\x00\x00"sv,
+    "\x5F\x34\x01"sv,
+    "\x9F\x26\x08"sv,
+    "0200",
+    "7234054128228805",
+    "F23C44818EE180200000000000000000",
+    "16",
+    "15",
+    "020072340541282288051641111111"
+    "11111111000000",
+    "\x02\x00\x72\x34\x05\x41\x28\x22\x88\x05\x16"sv,
+    "\x72\x34\x05\x41\x28\x22\x88\x05"sv,
+    "\\x",
+    "\\x5a084111111111111111",
+    "5a084111111111111111",
+    "NDExMTEx\nMTExMTExMTEx",
+    "NDExMTExMTEx\r\nMTExMTEx",
+    "MTEx\n",
+    "34 31 31 31 ",
+    "31:31:31:31:",
+    "34 31 31 31 31 31 31 31 31 31 31 31 31 31 31 31",
+    "4\0\0\0"sv,
+    "1\0\0\0"sv,
+    "\0\0\0"
+    "1"sv,
+    "\xF4\xF1\xF1\xF1"sv,
+    "34313131313131313131313131313131",
+};
+
 #define REQUIRE(condition, what)                                     \
   do {                                                               \
     if (!(condition)) {                                              \
@@ -167,8 +238,10 @@ Case read_case(const uint8_t* data, size_t size) {
       made.bytes += static_cast<char>(data[i]);
     else if (data[3] % 4 == 1)
       made.bytes += kPieces[data[i] % 16];  // digits and blanks
-    else
+    else if (data[3] % 4 == 2)
       made.bytes += kPieces[data[i] % kPieceCount];
+    else
+      made.bytes += kMachinePieces[data[i] % std::size(kMachinePieces)];
   }
   return made;
 }
@@ -211,7 +284,8 @@ void check_same(const std::vector<Finding>& a, const std::vector<Finding>& b) {
   for (size_t i = 0; i < a.size(); ++i) {
     REQUIRE(a[i].offset == b[i].offset && a[i].length == b[i].length, "engines agree on the place");
     REQUIRE(a[i].brand == b[i].brand && a[i].digits == b[i].digits && a[i].form == b[i].form &&
-                a[i].last_kept == b[i].last_kept && a[i].kind == b[i].kind,
+                a[i].last_kept == b[i].last_kept && a[i].kind == b[i].kind && a[i].tail == b[i].tail &&
+                a[i].held_as == b[i].held_as,
             "engines agree on what it is");
   }
 }

@@ -145,6 +145,25 @@ inline std::string base64(const std::string& text, const char* last_two = "+/") 
 inline std::string utf16(const std::string& text, bool big) {
   return each(text, [&](char c) { return big ? std::string{'\0', c} : std::string{c, '\0'}; });
 }
+inline std::string utf32(const std::string& text, bool big) {
+  return each(text, [&](char c) { return big ? std::string{'\0', '\0', '\0', c} : std::string{c, '\0', '\0', '\0'}; });
+}
+// Lines of `width` characters.
+inline std::string in_lines(const std::string& text, size_t width, const char* line_end) {
+  std::string out;
+  for (size_t at = 0; at < text.size(); at += width) out += (at == 0 ? "" : line_end) + text.substr(at, width);
+  return out;
+}
+// Packed decimal, with F behind an odd number of digits.
+inline std::string packed(const std::string& digits) {
+  std::string out;
+  for (size_t at = 0; at < digits.size(); at += 2) {
+    const int low = at + 1 < digits.size() ? digits[at + 1] - '0' : 0xF;
+    out += static_cast<char>((digits[at] - '0') << 4 | low);
+  }
+  return out;
+}
+inline std::string bytes_as_hex(const std::string& bytes, const char* format = "%02X");
 inline std::string digits_from(const std::string& text, const std::vector<std::string>& forms) {
   return each(text,
               [&](char c) { return c >= '0' && c <= '9' ? forms[static_cast<size_t>(c - '0')] : std::string(1, c); });
@@ -165,6 +184,37 @@ inline std::vector<std::string> from_code(uint32_t zero) {
     out.push_back(form);
   }
   return out;
+}
+
+inline std::string bytes_as_hex(const std::string& bytes, const char* format) {
+  return each(bytes, [&](char c) { return hex_of(c, format); });
+}
+// EMV data objects: the number (5A) and track 2 (57), with others around them.
+inline std::string emv_number(const std::string& digits) {
+  const std::string value = packed(digits);
+  return std::string("\x9F\x26\x02\xAB\xCD\x5A", 6) + static_cast<char>(value.size()) + value +
+         std::string("\x5F\x34\x01\x01", 4);
+}
+inline std::string emv_track(const std::string& digits) {
+  std::string nibbles = bytes_as_hex(packed(digits)), value;
+  if (digits.size() % 2 == 1) nibbles.pop_back();
+  nibbles += "D25122011234567890";
+  if (nibbles.size() % 2 == 1) nibbles += 'F';
+  for (size_t at = 0; at < nibbles.size(); at += 2)
+    value += static_cast<char>(std::stoi(nibbles.substr(at, 2), nullptr, 16));
+  return std::string("\x84\x02\xA0\x00\x57", 5) + static_cast<char>(value.size()) + value +
+         std::string("\x9F\x36\x02\x00\x01", 5);
+}
+// An ISO 8583 request for authorization: type, bitmap, number with its length, processing code, amount.
+inline std::string iso_message(const std::string& digits) {
+  return "02007000000000000000" + std::to_string(digits.size()) + digits + "000000000000010000";
+}
+inline std::string packed_iso_message(const std::string& digits) {
+  return std::string("\x02\x00\x70\0\0\0\0\0\0\0", 10) + packed(std::to_string(digits.size())) +
+         packed((digits.size() % 2 == 1 ? "0" : "") + digits) + std::string("\0\0\0\0\0\0\0\1\0\0", 10);
+}
+inline std::string as_bytea(const std::string& bytes) {
+  return "\\x" + bytes_as_hex(bytes, "%02x");
 }
 
 struct HiddenForm {
@@ -212,6 +262,52 @@ inline const std::vector<HiddenForm>& hidden_forms() {
       {"base64url", [](const std::string& n) { return base64("\xff\xfe?" + n + "\xfb\xff", "-_"); }},
       {"utf-16le", [](const std::string& n) { return utf16(n, false); }},
       {"utf-16be", [](const std::string& n) { return utf16(grouped(n, " "), true); }},
+      {"ebcdic",
+       [](const std::string& n) {
+         return each(n, [](char c) { return std::string(1, static_cast<char>(c + 0xC0)); });
+       }},
+      {"utf-32le", [](const std::string& n) { return utf32(n, false); }},
+      {"utf-32be", [](const std::string& n) { return utf32(grouped(n, " "), true); }},
+      {"hex with blanks", [](const std::string& n) { return in_lines(bytes_as_hex(n), 2, " "); }},
+      {"hex with colons", [](const std::string& n) { return in_lines(bytes_as_hex(grouped(n, "-"), "%02x"), 2, ":"); }},
+      {"base64 in lines of 76",
+       [](const std::string& n) {
+         return in_lines(base64(std::string(50, 'x') + n + std::string(20, 'y')), 76, "\r\n");
+       }},
+      {"base64 in lines of 64",
+       [](const std::string& n) {
+         return in_lines(base64(std::string(40, 'x') + n + std::string(20, 'y')), 64, "\n");
+       }},
+      {"EMV 5A as hex", [](const std::string& n) { return bytes_as_hex(emv_number(n)); }},
+      {"EMV 57 as hex", [](const std::string& n) { return bytes_as_hex(emv_track(n), "%02x"); }},
+      {"ISO 8583", [](const std::string& n) { return iso_message(n); }},
+      {"track 1", [](const std::string& n) { return "%B" + n + "^DOE/JOHN^25121011234567890123?"; }},
+      {"track 2", [](const std::string& n) { return ";" + n + "=25121011234567890123?"; }},
+      {"track 2 of chip cards", [](const std::string& n) { return n + "D25121011234567890F"; }},
+  };
+  return all;
+}
+
+// Forms of whole values of bytea and of unknown type, in binary.
+inline const std::vector<HiddenForm>& binary_forms() {
+  static const std::vector<HiddenForm> all = {
+      {"packed decimal", [](const std::string& n) { return packed(n); }},
+      {"packed decimal, zero before", [](const std::string& n) { return packed((n.size() % 2 == 1 ? "0" : "") + n); }},
+      {"packed decimal, signed",
+       [](const std::string& n) {
+         std::string bytes = packed(n.size() % 2 == 1 ? n + "0" : "0" + n + "0");
+         bytes.back() = static_cast<char>((static_cast<uint8_t>(bytes.back()) & 0xF0) | 0xC);
+         return bytes;
+       }},
+      {"EMV 5A", [](const std::string& n) { return emv_number(n); }},
+      {"EMV 57", [](const std::string& n) { return emv_track(n); }},
+      {"ISO 8583, packed", [](const std::string& n) { return packed_iso_message(n); }},
+      {"ISO 8583, binary bitmap",
+       [](const std::string& n) {
+         return "0200" + std::string("\x70\0\0\0\0\0\0\0", 8) + std::to_string(n.size()) + n + "000000";
+       }},
+      {"percent", [](const std::string& n) { return each(n, [](char c) { return hex_of(c, "%%%02X"); }); }},
+      {"base64", [](const std::string& n) { return base64(n); }},
       {"ebcdic",
        [](const std::string& n) {
          return each(n, [](char c) { return std::string(1, static_cast<char>(c + 0xC0)); });

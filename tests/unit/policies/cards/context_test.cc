@@ -22,7 +22,7 @@ std::string masked_column(std::string bytes, NameKind name, ValueType type = Val
 }
 
 std::string masked_twice(const std::string& text, ValueType type = ValueType::text) {
-  const std::string once = masked(text, type);
+  std::string once = masked(text, type);
   EXPECT_EQ(masked(once, type), once);
   return once;
 }
@@ -159,16 +159,20 @@ TEST(Codes, ColumnsThatMeanOtherThingsOnlyWhereTheValueFits) {
 
 TEST(Tracks, AreMaskedBehindTheNumber) {
   EXPECT_EQ(masked_twice(";4111111111111111=25121011234567890?"), ";411111******1111=*****************?");
-  EXPECT_EQ(masked_twice("4111111111111111D25121011234567890F"), "411111******1111******************F");
+  EXPECT_EQ(masked_twice("4111111111111111D25121011234567890F"), "411111******1111D*****************F");
   EXPECT_EQ(masked_twice("%B4111111111111111^DOE/JOHN^25121011234567890?"),
-            "%B411111******1111^***/****^*****************?");
+            "%B411111******1111^********^*****************?");
   const std::vector<Finding> findings = find(";4111111111111111=25121011234567890?");
-  ASSERT_EQ(findings.size(), 2u);
-  EXPECT_EQ(findings[1].kind, FindingKind::track);
-  EXPECT_EQ(find("4111111111111111=251210").size(), 1u);
-  EXPECT_EQ(find("a 4111111111111111^2").size(), 1u);
-  // Two card numbers are two findings.
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].kind, FindingKind::track);
+  EXPECT_EQ(findings[0].digits, 16);
+  EXPECT_EQ(kind_of("4111111111111111=251210"), FindingKind::pan);
+  EXPECT_EQ(kind_of("a 4111111111111111^2"), FindingKind::pan);
+  // Two card numbers are two findings, but for what is a track.
   EXPECT_EQ(masked_twice("4111111111111111=4111111111111111"), "411111******1111=411111******1111");
+  EXPECT_EQ(find("4111111111111111=4111111111111111").size(), 2u);
+  EXPECT_EQ(masked_twice("4111111111111111=2512101000000003"), "411111******1111=****************");
+  EXPECT_EQ(masked_twice("4111111111111111=2512101000000003&cvv=123"), "411111******1111=****************&cvv=***");
 }
 
 constexpr const char* kUnionPayUnchecked = "6221558812340001";

@@ -31,6 +31,33 @@ TEST(Hidden, EveryFormIsFoundAndStaysItself) {
   }
 }
 
+// The forms of binary values, as they are and in the hex form of bytea.
+TEST(Hidden, EveryFormInBinaryIsFoundAndStaysItself) {
+  const std::vector<std::string> numbers = published_test_numbers();
+  for (const HiddenForm& form : binary_forms()) {
+    size_t found = 0, in_hex = 0;
+    std::string missed;
+    for (const std::string& number : numbers) {
+      const std::string value = form.hide(number);
+      const std::vector<Finding> findings = find(value, ValueType::bytea, ValueFormat::binary);
+      const bool right = findings.size() == 1 && findings[0].digits == number.size();
+      found += right ? 1 : 0;
+      in_hex += find(as_bytea(value), ValueType::bytea).size() == 1 ? 1 : 0;
+      if (!right) {
+        missed = number;
+        continue;
+      }
+      const std::string after = masked(value, ValueType::bytea, ValueFormat::binary);
+      EXPECT_EQ(after.size(), value.size()) << form.name;
+      EXPECT_NE(after, value) << form.name;
+      EXPECT_TRUE(find(after, ValueType::bytea, ValueFormat::binary).empty()) << form.name << ": " << number;
+      EXPECT_EQ(masked(as_bytea(value), ValueType::bytea), as_bytea(after)) << form.name << ": " << number;
+    }
+    EXPECT_GE(found * 100, numbers.size() * 95) << form.name << ": " << found << ", not " << missed;
+    EXPECT_GE(in_hex * 100, numbers.size() * 95) << form.name << ": " << in_hex;
+  }
+}
+
 TEST(Hidden, MaskKeepsTheForm) {
   EXPECT_EQ(masked("%34%31%31%31%31%31%31%31%31%31%31%31%31%31%31%31"),
             "%34%31%31%31%31%31%2A%2A%2A%2A%2A%2A%31%31%31%31");
@@ -44,6 +71,13 @@ TEST(Hidden, MaskKeepsTheForm) {
   EXPECT_EQ(masked(base64("{\"card\":\"4111 1111 1111 1111\"}")), base64("{\"card\":\"4111 11** **** 1111\"}"));
   EXPECT_EQ(masked("34313131313131313131313131313131"), "3431313131312a2a2a2a2a2a31313131");
   EXPECT_EQ(masked(utf16("4111111111111111", false)), utf16("411111******1111", false));
+  EXPECT_EQ(masked(utf32("4111111111111111", true)), utf32("411111******1111", true));
+  EXPECT_EQ(masked("34 31 31 31 31 31 31 31 31 31 31 31 31 31 31 31"),
+            "34 31 31 31 31 31 2a 2a 2a 2a 2a 2a 31 31 31 31");
+  const auto mail = [](const std::string& number) {
+    return in_lines(base64(std::string(50, 'x') + number + std::string(20, 'y')), 76, "\r\n");
+  };
+  EXPECT_EQ(masked(mail("4111111111111111")), mail("411111******1111"));
   EXPECT_EQ(masked(R"({"p":"\u0034111 1111 1111 1111"})", ValueType::json), R"({"p":"\u0034111 11** **** 1111"})");
   EXPECT_EQ(masked(R"({"p":"\u0034\u0031\u0031\u0031\u0031\u0031\u0031\u00311111\u0031111"})", ValueType::json),
             R"({"p":"\u0034\u0031\u0031\u0031\u0031\u0031\u002a\u002a****\u0031111"})");

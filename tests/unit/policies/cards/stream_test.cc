@@ -1,6 +1,8 @@
 // Values in parts: cut anywhere, a value is masked as the whole is, with bounded memory.
 #include <algorithm>
+#include <initializer_list>
 #include <random>
+#include <string_view>
 
 #include "policies/cards/text_stream.h"
 #include "tests/unit/policies/cards/card_test_support.h"
@@ -39,6 +41,12 @@ void expect_same_in_parts(const std::string& text, ValueType type, ValueFormat f
 
 const std::string kFiller(700, 'x');
 
+std::string joined(std::initializer_list<std::string_view> parts) {
+  std::string out;
+  for (const std::string_view part : parts) out += part;
+  return out;
+}
+
 TEST(Parts, Text) {
   expect_same_in_parts("a 4111 1111 1111 1111 b 2025-12-01 5555-5555-5555-4444 " + kFiller + " 378282246310005",
                        ValueType::text, ValueFormat::text);
@@ -72,7 +80,56 @@ TEST(Parts, Bytea) {
 TEST(Parts, HiddenNumbers) {
   const std::string digits = "4111111111111111";
   for (const HiddenForm& form : hidden_forms())
-    expect_same_in_parts(kFiller + form.hide(digits) + kFiller, ValueType::text, ValueFormat::text);
+    expect_same_in_parts(joined({kFiller, "[", form.hide(digits), "]", kFiller}), ValueType::text, ValueFormat::text);
+}
+
+std::string from_hex(const std::string& hex) {
+  std::string out;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) out += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return out;
+}
+
+TEST(Parts, NumbersOfMachines) {
+  const std::string objects =
+      "9f2608aabbccdd112233445a0841111111111111115f340101571341111111"
+      "11111111d25122011234567890000f";
+  const std::string message =
+      "0200723405412822880516"
+      "4111111111111111"
+      "000000000000010000";
+  const std::string track = "%B4111111111111111^DOE/JOHN^25121011234567890123?;4111111111111111=25121011234567890123?";
+  const std::string hex_filler = joined({std::string(400, 'c'), "00", std::string(300, '7')});
+  const std::string within = joined({hex_filler, objects, hex_filler});
+  for (const std::string& text : {objects, message, track, within, joined({kFiller, " ", message, " ", kFiller}),
+                                  joined({kFiller, track, kFiller})}) {
+    expect_same_in_parts(text, ValueType::text, ValueFormat::text);
+  }
+  for (const std::string& bytes : {objects, message, within, std::string("5105105105105100")}) {
+    expect_same_in_parts(from_hex(bytes), ValueType::bytea, ValueFormat::binary);
+    expect_same_in_parts("\\x" + bytes, ValueType::bytea, ValueFormat::text);
+  }
+}
+
+TEST(Parts, HiddenNumbersInBytea) {
+  for (const HiddenForm& form : hidden_forms()) {
+    std::string hex = "\\x";
+    for (const char c : joined({kFiller, "pay [", form.hide("4111111111111111"), "] now", kFiller}))
+      hex += hex_of(c, "%02x");
+    expect_same_in_parts(hex, ValueType::bytea, ValueFormat::text);
+  }
+}
+
+// A number over the ends of lines, in many lines.
+TEST(Parts, LinesOfBase64) {
+  std::string text;
+  for (int i = 0; i < 60; ++i)
+    text += i % 3 == 0 ? "4111111111111111, " : i % 3 == 1 ? "some words " : "5555 5555 5555 4444;";
+  for (const char* line_end : {"\n", "\r\n"}) {
+    for (size_t width : {64, 76, 20}) {
+      expect_same_in_parts(in_lines(base64(text), width, line_end), ValueType::text, ValueFormat::text);
+    }
+  }
+  expect_same_in_parts(in_lines(bytes_as_hex(text), 2, " "), ValueType::text, ValueFormat::text);
 }
 
 // What goes on for longer than anything is held back.
@@ -137,6 +194,34 @@ TEST(TextStream, OffsetsAreThoseOfTheWholeText) {
   EXPECT_EQ(findings[3].offset, text.size() - pan.size());
   EXPECT_EQ(findings[0].masked, "411111******1111");
   EXPECT_EQ(out, masked(text));
+}
+
+// Each looks at what stands before it, and still the value can be cut between two.
+TEST(Parts, ObjectsInARow) {
+  std::string objects;
+  for (int i = 0; i < 120; ++i)
+    objects += (i % 3 == 0 ? "5A0841111111111111115F340101" : "57134111111111111111D25122011234567890000F") +
+               std::string(i % 7 == 0 ? " " : "") +
+               (i % 5 == 0 ? "020072340541282288051641111111"
+                             "11111111000000 "
+                           : "");
+  expect_same_in_parts(objects, ValueType::text, ValueFormat::text);
+  expect_same_in_parts("\\x" + objects.substr(0, 28) + objects.substr(0, 28), ValueType::bytea, ValueFormat::text);
+}
+
+// Each number shares digits with what stands beside it, and so on: little is held back all the same.
+TEST(Parts, WhatOverlapsWithoutEnd) {
+  const std::string pieces[] = {"5A084111111111111111%20", "W\x13\x11\x11\x11\x11\x11\x11\x11",
+                                "57134111111111111111D2512201%20"};
+  for (const std::string& piece : pieces) {
+    std::string text;
+    while (text.size() < 30000) text += piece;
+    for (const ValueType type : {ValueType::text, ValueType::bytea}) {
+      const ValueFormat format = type == ValueType::text ? ValueFormat::text : ValueFormat::binary;
+      for (const size_t step : {300, 4096, 20000})
+        EXPECT_TRUE(find(masked_in_parts(text, step, type, format), type, format).empty()) << step << piece;
+    }
+  }
 }
 
 }  // namespace

@@ -150,7 +150,7 @@ TEST(Bytea, HexStaysHex) {
   EXPECT_EQ(masked("\\x34313131313131313131313131313131", ValueType::bytea), "\\x3431313131312a2a2a2a2a2a31313131");
   EXPECT_EQ(masked("\\x00ff34313131203131313120313131312031313131ff", ValueType::bytea),
             "\\x00ff343131312031312a2a202a2a2a2a2031313131ff");
-  EXPECT_TRUE(find("\\x4111111111111111", ValueType::bytea).empty());      // the digits are not the content
+  EXPECT_TRUE(find("\\x004111111111111111ff", ValueType::bytea).empty());  // the digits are not the content
   EXPECT_EQ(find("\\xzz 4111111111111111", ValueType::bytea).size(), 1u);  // not hex after all
 }
 
