@@ -71,6 +71,10 @@ constexpr std::array<BytesMin, kValueTypeCount> kBytesMin = make_bytes_min();
   return too_short && !(holds_keys(value) && may_hold_key(value.bytes));
 }
 
+[[nodiscard]] bool is_scalar(ValueType type) {
+  return type == ValueType::integer || type == ValueType::numeric || type == ValueType::floating;
+}
+
 // Are these bytes looked at as characters alone, or as characters and numbers among them?
 [[nodiscard]] bool is_text(const ValueView& value) {
   return value.type == ValueType::text || value.type == ValueType::copy_row;
@@ -143,6 +147,12 @@ size_t ValueScanner::scan(const ValueView& value, uint32_t index, std::vector<Fi
   const Ending ending = value.part == ValuePart::last ? Ending::complete : Ending::more_follows;
   Part part{value.bytes, value.type, value.format, ending, {}, 0, index, value.column, &findings, value.name};
   std::memcpy(&part.memory, value.stream->bytes, sizeof(StreamMemory));
+  // A number that was held until it was whole.
+  if (ending == Ending::complete && is_scalar(value.type) && part.memory.mode == 0 && part.memory.begun == 0) {
+    ValueView whole = value;
+    whole.part = ValuePart::whole;
+    return scan(whole, index, findings);
+  }
   const size_t decided = scan_part(part);
   std::memcpy(value.stream->bytes, &part.memory, sizeof(StreamMemory));
   return ending == Ending::complete ? value.bytes.size() : decided;
@@ -177,10 +187,8 @@ bool ValueScanner::cover_value(Part& part) {
   enum : uint8_t { kUndecided = 0, kHex = 2, kNoHex = 3 };
   const bool continued = !part.whole && part.memory.begun != 0;
   const bool more = part.ending == Ending::more_follows;
-  const bool scalar =
-      part.type == ValueType::integer || part.type == ValueType::numeric || part.type == ValueType::floating;
   if (part.name != NameKind::cvv && !part.whole) return false;
-  if (scalar && part.format == ValueFormat::binary && more) return false;  // it is held until it is whole
+  if (is_scalar(part.type) && part.format == ValueFormat::binary && more) return false;  // it is held until it is whole
   std::optional<FindingForm> form = cover_for(part.name, part.type, part.format, part.bytes);
   if (!form) return false;
   if (part.type == ValueType::bytea && part.format == ValueFormat::text) {

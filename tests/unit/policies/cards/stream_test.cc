@@ -197,6 +197,14 @@ TEST(TextStream, OffsetsAreThoseOfTheWholeText) {
 }
 
 // Each looks at what stands before it, and still the value can be cut between two.
+TEST(Parts, NumbersThatAreHeldUntilTheyAreWhole) {
+  // Of their types none is a number, and as whole values they are too short to be anything else.
+  for (size_t step = 1; step < 8; ++step) {
+    EXPECT_EQ(masked_in_parts("cvv=\\064", step, ValueType::integer, ValueFormat::text), "cvv=\\064");
+    EXPECT_EQ(masked_in_parts("cvv=734x", step, ValueType::integer, ValueFormat::binary), "cvv=734x");
+  }
+}
+
 TEST(Parts, ObjectsInARow) {
   std::string objects;
   for (int i = 0; i < 120; ++i)
