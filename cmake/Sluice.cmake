@@ -22,7 +22,12 @@ function(sluice_unit_tests name dir)
     add_executable(${name} ${sources})
     target_link_libraries(${name} PRIVATE ${ARGN} sluice_warnings GTest::gtest GTest::gmock GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS unit)
+    if(SLUICE_SANITIZE STREQUAL "thread") # which makes everything about ten times slower
+      set(seconds_max 900)
+    else()
+      set(seconds_max 300)
+    endif()
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${seconds_max} LABELS unit)
   endif()
 endfunction()
 
