@@ -96,7 +96,9 @@ std::span<const CopyColumns::Field> CopyColumns::secrets_of(std::span<uint8_t> r
   const bool first = std::exchange(first_, false);
   if (first && names_.empty()) {
     guess_header(row);
-  } else if (!kinds_.empty() && !(first && is_header(row))) {
+  } else if (first && is_header(row)) {
+    complete_names(row);
+  } else if (!kinds_.empty()) {
     split(row);
   }
   return found_;
@@ -111,6 +113,17 @@ bool CopyColumns::is_header(std::span<const uint8_t> row) const {
     ++column;
   });
   return same && column == names_.size();
+}
+
+// Names that only the server knew (`cvv::text` is called cvv).
+void CopyColumns::complete_names(std::span<const uint8_t> header) {
+  kinds_.clear();
+  size_t column = 0;
+  each_field(without_end(header), format_, [&](std::span<const uint8_t> field) {
+    const std::string& known = names_[column++];
+    kinds_.push_back(policies::name_kind(known.empty() && may_be_name(field) ? text_of(field) : known));
+  });
+  keep_kinds(true);
 }
 
 void CopyColumns::guess_header(std::span<const uint8_t> row) {

@@ -48,6 +48,7 @@ class CopyColumns {
   static void each_field(std::span<Byte> row, const RowFormat& format, OnField on_field);
   void keep_kinds(bool names_are_certain);
   [[nodiscard]] bool is_header(std::span<const uint8_t> row) const;
+  void complete_names(std::span<const uint8_t> header);
   void guess_header(std::span<const uint8_t> row);
   void split(std::span<uint8_t> row);
 

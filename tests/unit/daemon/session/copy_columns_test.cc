@@ -51,6 +51,12 @@ TEST(CopyColumns, AHeaderOfTheNamesStays) {
   EXPECT_EQ(secrets(columns, "id,cvv,?column?\n"), "cvv") << "the second row is none";
 }
 
+TEST(CopyColumns, AHeaderTellsTheNamesThatOnlyTheServerKnew) {
+  CopyColumns columns = named({"id", ""}, csv());  // select id, cvv::text
+  EXPECT_EQ(secrets(columns, "id,cvv\n"), "");
+  EXPECT_EQ(secrets(columns, "1,737\n"), "737");
+}
+
 TEST(CopyColumns, WithoutNamesTheHeaderIsGuessed) {
   CopyColumns columns;
   columns.begin();
